@@ -1,0 +1,1 @@
+//! What every service does the same: configuration, admin HTTP, signals, drain

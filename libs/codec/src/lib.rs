@@ -1,0 +1,1 @@
+//! Avro and JSON to and from the model, from schemas/

@@ -1,0 +1,1 @@
+//! The ScyllaDB or Cassandra window store

@@ -1,0 +1,1 @@
+//! The Kafka log: transactions per tick, recovery reads, rebalance, admin

@@ -1,0 +1,1 @@
+//! Admission limits at the edge: byte budget, per-device rates, retry hints

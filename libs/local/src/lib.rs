@@ -1,0 +1,1 @@
+//! The embedded log and window store of one machine, on SQLite

@@ -1,0 +1,36 @@
+//! The topics of the system. Names are defaults; the prefix can be configured.
+
+/// A topic. Partitioned by stream id; `Windows` and `Marks` have as many partitions as `Events`, and a
+/// record about a stream goes to the SAME partition number in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Batches of events, as ingest accepted them.
+    Events,
+    /// Window rows and late records.
+    Windows,
+    /// What was refused, with its reason.
+    Dlq,
+    /// Compacted: how far each quiet stream's rows have left.
+    Marks,
+}
+
+impl Topic {
+    /// Every topic, in order.
+    pub const ALL: &'static [Self] = &[Self::Events, Self::Windows, Self::Dlq, Self::Marks];
+
+    /// The name without prefix, e.g. `events`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Windows => "windows",
+            Self::Dlq => "dlq",
+            Self::Marks => "marks",
+        }
+    }
+}
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

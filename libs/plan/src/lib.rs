@@ -1,0 +1,1 @@
+//! Capacity arithmetic: what a fleet costs in memory

@@ -1,0 +1,36 @@
+//! Ingest's way to the log.
+
+use crate::Outputs;
+use std::time::Duration;
+
+/// Why an append was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The queue in front of the log is full: try again later. Nothing was taken.
+    #[error("the queue in front of the log is full")]
+    Full,
+    /// The log refused or lost it: some of the records may be in the log, none is acknowledged.
+    #[error("the log did not acknowledge: {0}")]
+    Failed(String),
+}
+
+/// The outcome of one ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// The ticket given to `append`.
+    pub ticket: u64,
+    /// `Ok` = every record of the ticket is durable.
+    pub result: Result<(), AppendError>,
+}
+
+/// Appends records and learns when they are durable. Implemented by each log.
+pub trait Appender: Send {
+    /// Takes all records of `records` under one ticket, or none of them.
+    fn append(&mut self, records: &Outputs, ticket: u64) -> Result<(), AppendError>;
+
+    /// Waits up to `wait` for outcomes and appends them to `out`. Each ticket has exactly one.
+    fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>);
+
+    /// How many partitions the events topic has.
+    fn partitions(&self) -> u32;
+}

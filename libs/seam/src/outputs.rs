@@ -1,0 +1,137 @@
+//! Records to append, in one arena: nothing is allocated per record once the buffers have grown.
+
+use crate::Header;
+use evenkeel_model::Topic;
+use std::ops::Range;
+
+/// Records to append. Keys, values and headers lie in one arena.
+#[derive(Debug, Default, Clone)]
+pub struct Outputs {
+    arena: Vec<u8>,
+    records: Vec<OutRecord>,
+    headers: Vec<(Range<u32>, Range<u32>)>,
+}
+
+/// One record of [`Outputs`]; read it through the accessors there.
+#[derive(Debug, Clone)]
+pub struct OutRecord {
+    /// Where it goes.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: u32,
+    key: Option<Range<u32>>,
+    value: Option<Range<u32>>,
+    headers: Range<u32>,
+}
+
+impl Outputs {
+    /// No record yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes of keys, values and headers. The arena holds at most 4 GiB; callers bound it far below.
+    pub fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Bytes allocated, for the memory account.
+    pub fn allocated(&self) -> usize {
+        self.arena.capacity()
+            + self.records.capacity() * size_of::<OutRecord>()
+            + self.headers.capacity() * size_of::<(Range<u32>, Range<u32>)>()
+    }
+
+    /// Forgets the records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.records.clear();
+        self.headers.clear();
+    }
+
+    /// Appends a record. `write` appends the value to the buffer it gets (and must only append).
+    pub fn push(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        key: Option<&[u8]>,
+        headers: &[Header<'_>],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let key = key.map(|k| self.store(k));
+        let first = self.headers.len() as u32;
+        for header in headers {
+            let name = self.store(header.name.as_bytes());
+            let value = self.store(header.value);
+            self.headers.push((name, value));
+        }
+        let start = self.arena.len() as u32;
+        write(&mut self.arena);
+        let value = Some(start..self.arena.len() as u32);
+        let headers = first..self.headers.len() as u32;
+        self.records.push(OutRecord { topic, partition, key, value, headers });
+    }
+
+    /// The records, in order of appending.
+    pub fn records(&self) -> &[OutRecord] {
+        &self.records
+    }
+
+    /// The key of a record of this arena.
+    pub fn key(&self, record: &OutRecord) -> Option<&[u8]> {
+        record.key.as_ref().map(|span| self.bytes_of(span))
+    }
+
+    /// The value of a record of this arena.
+    pub fn value(&self, record: &OutRecord) -> Option<&[u8]> {
+        record.value.as_ref().map(|span| self.bytes_of(span))
+    }
+
+    /// The headers of a record of this arena.
+    pub fn headers<'a>(&'a self, record: &OutRecord) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let range = record.headers.start as usize..record.headers.end as usize;
+        self.headers[range].iter().map(|(name, value)| Header {
+            name: std::str::from_utf8(self.bytes_of(name)).unwrap_or("?"),
+            value: self.bytes_of(value),
+        })
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Range<u32> {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(bytes);
+        start..self.arena.len() as u32
+    }
+
+    fn bytes_of(&self, span: &Range<u32>) -> &[u8] {
+        &self.arena[span.start as usize..span.end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_comes_back() {
+        let mut out = Outputs::new();
+        let header = Header { name: "reason", value: b"late" };
+        out.push(Topic::Dlq, 3, Some(b"k"), &[header], |buf| buf.extend_from_slice(b"value"));
+        out.push(Topic::Windows, 1, None, &[], |_| {});
+        let [a, b] = out.records() else { panic!("two records") };
+        assert_eq!((out.key(a), out.value(a)), (Some(&b"k"[..]), Some(&b"value"[..])));
+        assert_eq!(out.headers(a).collect::<Vec<_>>(), vec![header]);
+        assert_eq!((out.key(b), out.value(b), out.headers(b).count()), (None, Some(&b""[..]), 0));
+        out.clear();
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,201 @@
+//! The coalescer's and the sink's way to the log.
+//!
+//! One worker = one consumer + one transactional producer + one driver per assigned partition; workers
+//! share nothing. The order of use, per partition:
+//!
+//! ```text
+//! Assigned ─► Read marks ─► ReadDone ─► Read windows ─► ReadDone ─► Read events ─► ReadDone
+//!     │  (a partition without commit, and every sink, goes straight to Start)        │
+//!     └────────────────────────────► Start ◄─────────────────────────────────────────┘
+//! Start ─► Records … ─► Commit ─► TxnDone ─► Commit …      (one Commit in flight per worker)
+//! Revoking{lost: false} ─► Commit (optional) ─► TxnDone ─► Release      Revoking{lost: true} ─► Release
+//! ```
+
+use crate::{CommitMeta, Outputs};
+use evenkeel_model::Topic;
+use std::time::Duration;
+
+/// A record header: name and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Name, e.g. `traceparent`.
+    pub name: &'a str,
+    /// Value.
+    pub value: &'a [u8],
+}
+
+/// One record as it lies in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// Its offset in the partition.
+    pub offset: u64,
+    /// The record's own timestamp, ms since the epoch.
+    pub timestamp_ms: i64,
+    /// Key, if any.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` = tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers, if the adapter was asked to read them; else empty.
+    pub headers: &'a [Header<'a>],
+}
+
+/// What the log tells a driver. Every reason to wake that comes from the log.
+#[derive(Debug)]
+pub enum LogInput<'a> {
+    /// A partition is ours, or ours again after an aborted transaction: forget what was held of it and
+    /// recover. Nothing of it flows until `Start`.
+    Assigned {
+        /// The partition.
+        partition: u32,
+        /// How many partitions the topic has now.
+        partitions: u32,
+        /// The committed offset and the way back, if this group ever committed.
+        committed: Option<Position>,
+    },
+    /// Records of one partition, rising offsets: of the consumed topic after `Start`, or of the topic of
+    /// the running `Read`. May be empty with `at_end`.
+    Records {
+        /// The partition.
+        partition: u32,
+        /// The topic.
+        topic: Topic,
+        /// The records.
+        records: &'a [RecordRef<'a>],
+        /// The offset after the last record (beyond it by commit markers and aborted records).
+        next: u64,
+        /// A fetch was answered and nothing more was there: this is the end of the log for now.
+        at_end: bool,
+    },
+    /// A `Read` has reached its `to`, or the log holds no more (`next < to` only if the log was cut).
+    ReadDone {
+        /// The partition.
+        partition: u32,
+        /// The topic.
+        topic: Topic,
+        /// First offset the log still holds. Above the asked `from` = the log is shorter than needed.
+        log_start: u64,
+        /// Position reached.
+        next: u64,
+    },
+    /// The running `Commit` has an outcome.
+    TxnDone {
+        /// What became of it.
+        result: TxnResult,
+        /// The buffers of the commit, emptied, to be used again.
+        outputs: Outputs,
+    },
+    /// These partitions leave. `lost = false`: answer with a last `Commit` (or none) and then `Release` for
+    /// each; `lost = true`: nothing can be committed any more, answer with `Release`.
+    Revoking {
+        /// The partitions.
+        partitions: Vec<u32>,
+        /// Already owned by somebody else.
+        lost: bool,
+    },
+}
+
+/// The outcome of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxnResult {
+    /// Outputs and offsets are durable and visible. Per partition of the commit, in the same order: the
+    /// metadata as written, with `windows_to` and `marks_to` filled in (`None` for a commit without).
+    Committed(Vec<(u32, Option<CommitMeta>)>),
+    /// Nothing of it happened. Every partition of the worker follows as `Assigned` again.
+    Aborted {
+        /// What the log said.
+        error: String,
+    },
+}
+
+/// A committed (or to be committed) place in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: u32,
+    /// Offset of the next record to consume: the true position.
+    pub offset: u64,
+    /// The way back; `None` for consumers without state (the sink).
+    pub meta: Option<CommitMeta>,
+}
+
+/// One transaction: outputs and offsets together or not at all.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Records to append. Those to `Windows` and `Marks` name their partition.
+    pub outputs: Outputs,
+    /// Offsets, with metadata also when the offset did not move. The adapter fills in each `windows_to`
+    /// and `marks_to` from where the outputs landed; where it wrote none to a partition it keeps the value
+    /// given here.
+    pub positions: Vec<Position>,
+}
+
+/// Everything a driver can ask of the log.
+#[derive(Debug)]
+pub enum LogAction {
+    /// Read `topic`'s partition over `[from, to)` on a second consumer: a recovery read. With
+    /// `committed_only`, wait for commit markers and leave out aborted records. `to` is the position that
+    /// must be REACHED (the offset after the last wanted record; markers may lie beyond).
+    Read {
+        /// The partition.
+        partition: u32,
+        /// The topic.
+        topic: Topic,
+        /// First offset.
+        from: u64,
+        /// Position to reach.
+        to: u64,
+        /// read_committed.
+        committed_only: bool,
+    },
+    /// Consume the partition from here.
+    Start {
+        /// The partition.
+        partition: u32,
+        /// First offset; `None` = the oldest the log holds.
+        from: Option<u64>,
+    },
+    /// Deliver no records of the partition until `Resume`.
+    Pause {
+        /// The partition.
+        partition: u32,
+    },
+    /// Deliver again.
+    Resume {
+        /// The partition.
+        partition: u32,
+    },
+    /// Run one transaction. Not before the last one's `TxnDone`.
+    Commit(Commit),
+    /// The partition may go; ends a `Revoking`.
+    Release {
+        /// The partition.
+        partition: u32,
+    },
+}
+
+/// Why a worker must stop. It holds no partition any more; a new one may join.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Somebody else works under this transactional id or generation.
+    #[error("fenced by a newer worker: {0}; this one stops and rejoins")]
+    Fenced(String),
+    /// The log cannot go on (unreachable too long, refused, disk full …).
+    #[error("the log failed: {0}")]
+    Fatal(String),
+}
+
+/// A consumer group member with a transactional producer. Implemented by each log.
+pub trait Worker {
+    /// Waits up to `wait` for something to happen and hands over all that did, in order.
+    fn poll(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(LogInput<'_>),
+    ) -> Result<(), WorkerError>;
+
+    /// Carries out one action. Returns at once; outcomes come through [`Worker::poll`].
+    fn perform(&mut self, action: LogAction) -> Result<(), WorkerError>;
+
+    /// Leaves the group in good order (partitions were released before). Blocks for a bounded time.
+    fn close(&mut self) -> Result<(), WorkerError>;
+}

@@ -1,0 +1,1 @@
+//! Events declared once: log line and metric; OTLP and /metrics

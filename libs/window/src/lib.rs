@@ -1,0 +1,1 @@
+//! Windowing: admission, open windows, marks, closing, budget, recovery, late merge

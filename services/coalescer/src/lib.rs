@@ -1,0 +1,1 @@
+//! The coalescer: events become windows, exactly once

@@ -1,0 +1,1 @@
+//! The ingest edge: HTTP in, acknowledged after the log's acknowledgement

@@ -1,0 +1,1 @@
+//! The sink: window rows and late records become stored rows

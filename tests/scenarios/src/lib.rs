@@ -1,0 +1,1 @@
+//! Steps, the reference model, invariants and the catalogue of histories

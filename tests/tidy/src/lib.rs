@@ -1,0 +1,1 @@
+//! Repository invariants as ordinary tests
