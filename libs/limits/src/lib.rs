@@ -1,1 +1,12 @@
-//! Admission limits at the edge: byte budget, per-device rates, retry hints
+//! Admission limits at the edge: one byte budget, per-device rates, jittered retry hints.
+//!
+//! Owns: the arithmetic of "may this enter now, and if not, when". Never: a clock, randomness (both are
+//! arguments), a socket. Every table here has a bound and says what happens at it.
+
+mod budget;
+mod rate;
+mod retry;
+
+pub use budget::{ByteBudget, Hold, OverBudget};
+pub use rate::{DeviceRate, DeviceRates, Verdict};
+pub use retry::RetryHint;
