@@ -1,0 +1,50 @@
+//! Metrics of the coalescer.
+
+use crate::declared::{AGE_SECONDS, COUNTS, SECONDS, SKEW_SECONDS};
+
+crate::metrics! {
+    gauge STREAMS_ACTIVE "evenkeel.coalescer.streams.active" "{stream}" []
+        "Streams that hold state.";
+    gauge MARKS "evenkeel.coalescer.marks" "{mark}" []
+        "Streams of which only the marks are kept.";
+    counter EVENTS "evenkeel.coalescer.events" "{event}" ["outcome", "size"]
+        "Events consumed, by window size and by what became of them (counted or the reason).";
+    gauge LEDGER_IMBALANCE "evenkeel.coalescer.ledger.imbalance" "{event}" ["size"]
+        "Consumed minus everything accounted for (EK-SUM-1). Anything but 0 is a defect.";
+    gauge LOST "evenkeel.coalescer.lost" "{event}" []
+        "Events gone from the log before they were read again at a recovery.";
+    gauge MEMORY_USED "evenkeel.coalescer.memory.used" "By" ["component"]
+        "Accounted bytes of state, by component.";
+    gauge MEMORY_BUDGET "evenkeel.coalescer.memory.budget" "By" []
+        "Bytes of state the process may hold.";
+    histogram TICK_DURATION "evenkeel.coalescer.tick.duration" "s" [] (SECONDS)
+        "Time a tick took, from its start to its transaction being handed over.";
+    histogram TICK_JITTER "evenkeel.coalescer.tick.jitter" "s" [] (SECONDS)
+        "How late a tick started against its absolute schedule.";
+    counter TICK_MERGED "evenkeel.coalescer.tick.merged" "{tick}" []
+        "Ticks that were overrun and merged into the next.";
+    counter WINDOWS_CLOSED "evenkeel.coalescer.windows.closed" "{window}" ["closed_by", "size"]
+        "Windows closed, by what closed them.";
+    gauge WINDOWS_OPEN "evenkeel.coalescer.windows.open" "{window}" []
+        "Windows open now.";
+    gauge WINDOWS_PENDING "evenkeel.coalescer.windows.pending" "{window}" []
+        "Closed windows whose row has not left yet.";
+    histogram ROWS_PER_TICK "evenkeel.coalescer.rows.per_tick" "{row}" [] (COUNTS)
+        "Rows that left in one tick.";
+    counter LATE_RECORDS "evenkeel.coalescer.late.records" "{record}" []
+        "Late records sent.";
+    gauge WATERMARK_LAG "evenkeel.coalescer.watermark.lag" "s" []
+        "Live clock minus the oldest open window's end: how far behind the slowest stream is.";
+    histogram SKEW "evenkeel.coalescer.skew" "s" [] (SKEW_SECONDS)
+        "Per stream and minute, the smallest arrival minus event time: transport delay plus clock error.";
+    histogram RECOVERY_DURATION "evenkeel.coalescer.recovery.duration" "s" ["step"] (AGE_SECONDS)
+        "Time one step of a partition's recovery took.";
+    counter COMMITS "evenkeel.coalescer.commits" "{transaction}" ["outcome"]
+        "Transactions, by outcome.";
+    histogram COMMIT_DURATION "evenkeel.coalescer.commit.duration" "s" [] (SECONDS)
+        "From handing a transaction over to its outcome.";
+    gauge PARTITIONS "evenkeel.coalescer.partitions" "{partition}" ["state"]
+        "Partitions held, by state.";
+    gauge CONSUMER_LAG "evenkeel.coalescer.consumer.lag" "{record}" ["topic"]
+        "Records in the log that were not consumed yet, sum over the partitions held.";
+}

@@ -1,0 +1,28 @@
+//! Metrics of ingest.
+
+use crate::declared::{BYTES, SECONDS};
+
+crate::metrics! {
+    counter EVENTS "evenkeel.ingest.events" "{event}" ["protocol", "outcome"]
+        "Events received, by protocol and by what became of them (accepted or the reason).";
+    counter REQUESTS "evenkeel.ingest.requests" "{request}" ["protocol", "status"]
+        "Requests answered, by protocol and status class.";
+    histogram ACK_DURATION "evenkeel.ingest.ack.duration" "s" ["protocol"] (SECONDS)
+        "From the last byte of a request to the log's acknowledgement of all of it.";
+    gauge FLUSH_MODE "evenkeel.ingest.flush.mode" "{mode}" ["mode"]
+        "1 for the flush mode a lane is in, 0 for the others; the number of lanes where there are several.";
+    histogram FLUSH_SIZE "evenkeel.ingest.flush.size" "By" [] (BYTES)
+        "Bytes sent to the log in one flush.";
+    histogram FLUSH_INTERVAL "evenkeel.ingest.flush.interval" "s" [] (SECONDS)
+        "Time between two flushes of one lane.";
+    gauge QUEUE_DEPTH "evenkeel.ingest.queue.depth" "By" []
+        "Bytes accepted and not yet acknowledged by the log.";
+    gauge QUEUE_LIMIT "evenkeel.ingest.queue.limit" "By" []
+        "The byte budget of everything in flight; beyond it requests are answered 503.";
+    gauge CONNECTIONS "evenkeel.ingest.connections" "{connection}" ["protocol"]
+        "Open client connections.";
+    gauge LIMITED_DEVICES "evenkeel.ingest.limiter.entries" "{entry}" []
+        "Devices in the bounded table of rate limits.";
+    gauge CLOCK_OFFSET "evenkeel.ingest.clock.offset" "s" []
+        "Own clock minus the log's clock; beyond clock-slack this instance is not ready.";
+}
