@@ -1,0 +1,271 @@
+//! The record EventBatch: events of one stream in columns. The hot decoder.
+//!
+//! Owns: bytes <-> [`EventBatch`]. Never allocates per event: the columns of the batch given are
+//! overwritten, and grow only past what they ever held.
+
+use crate::wire::{Reader, put_block, put_bytes, put_end, put_long, put_u64};
+use crate::{DecodeError, event, schema};
+use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX, PAYLOAD_BYTES_MAX};
+use evenkeel_model::{EventBatch, FieldColumn, check_field_name, check_stream_id};
+
+/// Appends `batch` as one record. The batch must keep its shape ([`EventBatch::check_shape`]): readers
+/// refuse the record otherwise.
+pub fn encode_batch(batch: &EventBatch, out: &mut Vec<u8>) {
+    schema::write_header(&schema::EVENT_BATCH, out);
+    write_body(batch, out);
+}
+
+/// Reads a record of the topic events, EventBatch or the one-event record Event, into `into`, whose
+/// memory is reused. Checks limits, shape and texts; not whether numbers are finite or times plausible.
+/// After an error `into` is empty. `arrival_ms` may be [`crate::ARRIVAL_UNSET_MS`].
+pub fn decode_batch(bytes: &[u8], into: &mut EventBatch) -> Result<(), DecodeError> {
+    let read = read_record(bytes, into);
+    if read.is_err() {
+        into.clear();
+    }
+    read
+}
+
+fn read_record(bytes: &[u8], into: &mut EventBatch) -> Result<(), DecodeError> {
+    let (fingerprint, body) = schema::split_header(bytes)?;
+    let mut reader = Reader::new(body);
+    if fingerprint == schema::EVENT_BATCH.fingerprint {
+        read_body(&mut reader, into)?;
+    } else if fingerprint == schema::EVENT.fingerprint {
+        event::read_body(&mut reader, into)?;
+    } else {
+        return Err(schema::unknown(fingerprint, "EventBatch, Event"));
+    }
+    reader.end()?;
+    into.check_shape()?;
+    Ok(())
+}
+
+/// Appends the body; also used inside WindowRow.
+pub(crate) fn write_body(batch: &EventBatch, out: &mut Vec<u8>) {
+    put_bytes(out, batch.stream_id.as_bytes());
+    put_long(out, batch.arrival_ms);
+    out.push(u8::from(batch.backfill));
+    put_long(out, batch.ts.len() as i64);
+    put_long(out, batch.ts.first().copied().unwrap_or(0));
+    let all_equal = batch.ts.iter().all(|ts| *ts == batch.ts[0]);
+    if !all_equal {
+        put_block(out, batch.ts.len() - 1);
+        batch.ts.windows(2).for_each(|pair| put_long(out, pair[1].wrapping_sub(pair[0])));
+    }
+    put_end(out);
+    put_long(out, i64::from(batch.has_seq()));
+    if let Some(first) = batch.seq.first() {
+        put_u64(out, *first);
+    }
+    let contiguous = batch.seq.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1))
+        && batch.seq.len() == batch.ts.len();
+    if batch.seq.len() > 1 && !contiguous {
+        put_block(out, batch.seq.len() - 1);
+        batch.seq.windows(2).for_each(|pair| put_u64(out, pair[1].wrapping_sub(pair[0])));
+    }
+    put_end(out);
+    put_block(out, batch.fields.len());
+    batch.fields.iter().for_each(|field| write_column(field, out));
+    put_end(out);
+    put_block(out, batch.payloads.len());
+    for payload in &batch.payloads {
+        put_long(out, i64::from(payload.is_some()));
+        if let Some(bytes) = payload {
+            put_bytes(out, bytes);
+        }
+    }
+    put_end(out);
+}
+
+fn write_column(field: &FieldColumn, out: &mut Vec<u8>) {
+    put_bytes(out, field.name.as_bytes());
+    put_block(out, field.rows.len());
+    field.rows.iter().for_each(|row| put_long(out, i64::from(*row)));
+    put_end(out);
+    put_block(out, field.values.len());
+    let start = out.len();
+    out.resize(start + 8 * field.values.len(), 0);
+    let (slots, _) = out[start..].as_chunks_mut::<8>();
+    for (slot, value) in slots.iter_mut().zip(&field.values) {
+        *slot = value.to_le_bytes();
+    }
+    put_end(out);
+}
+
+/// Reads the body; also used inside WindowRow. The caller checks the shape.
+pub(crate) fn read_body(reader: &mut Reader<'_>, into: &mut EventBatch) -> Result<(), DecodeError> {
+    read_stream_id(reader, &mut into.stream_id)?;
+    into.arrival_ms = reader.long("arrival_ms")?;
+    into.backfill = reader.boolean("backfill")?;
+    let got = reader.int("events")?;
+    let Some(events) = usize::try_from(got).ok().filter(|&n| n <= BATCH_EVENTS_MAX) else {
+        return Err(DecodeError::Limit { member: "events", got: i64::from(got), max: BATCH_EVENTS_MAX });
+    };
+    into.ts.clear();
+    let first = reader.long("ts_first")?;
+    if !read_steps(reader, "ts_steps", first, events, &mut into.ts, |ts| ts)? {
+        into.ts.resize(events, first);
+    }
+    into.seq.clear();
+    let first = if reader.present("seq_first")? { Some(reader.long("seq_first")?) } else { None };
+    // Steps without a first number are refused: there is nothing they could be steps from.
+    let numbered = if first.is_some() { events } else { 0 };
+    let given =
+        read_steps(reader, "seq_steps", first.unwrap_or(0), numbered, &mut into.seq, |seq| seq as u64)?;
+    if let (Some(first), false) = (first, given) {
+        into.seq.extend((0..events as u64).map(|i| (first as u64).wrapping_add(i)));
+    }
+    read_columns(reader, events, &mut into.fields)?;
+    read_payloads(reader, events, &mut into.payloads)
+}
+
+pub(crate) fn read_stream_id(reader: &mut Reader<'_>, into: &mut String) -> Result<(), DecodeError> {
+    let text = reader.text("stream_id")?;
+    check_stream_id(text).map_err(|source| DecodeError::Text { member: "stream_id", source })?;
+    into.clear();
+    into.push_str(text);
+    Ok(())
+}
+
+pub(crate) fn read_field_name(reader: &mut Reader<'_>, into: &mut String) -> Result<(), DecodeError> {
+    let text = reader.text("field name")?;
+    check_field_name(text).map_err(|source| DecodeError::Text { member: "field name", source })?;
+    into.clear();
+    into.push_str(text);
+    Ok(())
+}
+
+/// Appends `first` and its sums with the steps to `into` (as `of` makes them); false if the array of
+/// steps is empty, and then nothing is appended.
+#[inline]
+fn read_steps<T: Copy>(
+    reader: &mut Reader<'_>,
+    member: &'static str,
+    first: i64,
+    events: usize,
+    into: &mut Vec<T>,
+    of: impl Fn(i64) -> T,
+) -> Result<bool, DecodeError> {
+    let wanted = events.saturating_sub(1);
+    let mut items = reader.block(member, wanted)?;
+    if items == 0 {
+        return Ok(false);
+    }
+    into.reserve(events);
+    into.push(of(first));
+    let mut value = first;
+    while items > 0 {
+        let mut left = items;
+        while left > 0 {
+            if left >= 8
+                && let Some(steps) = reader.eight_short_longs()
+            {
+                into.extend_from_slice(&steps.map(|step| {
+                    value = value.wrapping_add(step);
+                    of(value)
+                }));
+                left -= 8;
+            } else {
+                value = value.wrapping_add(reader.long(member)?);
+                into.push(of(value));
+                left -= 1;
+            }
+        }
+        items = reader.block(member, events - into.len())?;
+    }
+    match into.len() == events {
+        true => Ok(true),
+        false => Err(DecodeError::Contradiction { member, why: "has fewer entries than events, less one" }),
+    }
+}
+
+fn read_columns(
+    reader: &mut Reader<'_>,
+    events: usize,
+    columns: &mut Vec<FieldColumn>,
+) -> Result<(), DecodeError> {
+    let mut read = 0;
+    loop {
+        let items = reader.block("fields", FIELDS_MAX - read)?;
+        if items == 0 {
+            break;
+        }
+        for _ in 0..items {
+            if read == columns.len() {
+                columns.push(FieldColumn::default());
+            }
+            read_column(reader, events, &mut columns[read])?;
+            read += 1;
+        }
+    }
+    columns.truncate(read);
+    Ok(())
+}
+
+fn read_column(reader: &mut Reader<'_>, events: usize, into: &mut FieldColumn) -> Result<(), DecodeError> {
+    read_field_name(reader, &mut into.name)?;
+    into.rows.clear();
+    loop {
+        let items = reader.block("rows", events - into.rows.len())?;
+        if items == 0 {
+            break;
+        }
+        into.rows.reserve(items);
+        for _ in 0..items {
+            let got = reader.int("rows")?;
+            let row = u32::try_from(got).map_err(|_| DecodeError::Limit {
+                member: "rows",
+                got: i64::from(got),
+                max: events,
+            })?;
+            into.rows.push(row);
+        }
+    }
+    let wanted = if into.rows.is_empty() { events } else { into.rows.len() };
+    into.values.clear();
+    loop {
+        let items = reader.block("values", wanted - into.values.len())?;
+        if items == 0 {
+            return Ok(());
+        }
+        let (values, _) = reader.take(8 * items, "values")?.as_chunks::<8>();
+        into.values.extend(values.iter().map(|bytes| f64::from_le_bytes(*bytes)));
+    }
+}
+
+fn read_payloads(
+    reader: &mut Reader<'_>,
+    events: usize,
+    payloads: &mut Vec<Option<Vec<u8>>>,
+) -> Result<(), DecodeError> {
+    let mut read = 0;
+    loop {
+        let items = reader.block("payloads", events - read)?;
+        if items == 0 {
+            break;
+        }
+        for _ in 0..items {
+            if read == payloads.len() {
+                payloads.push(None);
+            }
+            read_payload(reader, &mut payloads[read])?;
+            read += 1;
+        }
+    }
+    payloads.truncate(read);
+    Ok(())
+}
+
+/// Reads an optional payload, into the old one's memory if there is one.
+pub(crate) fn read_payload(reader: &mut Reader<'_>, into: &mut Option<Vec<u8>>) -> Result<(), DecodeError> {
+    if !reader.present("payload")? {
+        *into = None;
+        return Ok(());
+    }
+    let bytes = reader.bytes("payload", PAYLOAD_BYTES_MAX)?;
+    let slot = into.get_or_insert_default();
+    slot.clear();
+    slot.extend_from_slice(bytes);
+    Ok(())
+}

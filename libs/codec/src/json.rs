@@ -1,0 +1,13 @@
+//! JSON: one event as an app sends it, one window row as a query prints it.
+//!
+//! Owns: the names of the members and what a value may be. Never: a limit on the length of a line (the
+//! caller cuts lines), an event's plausibility (admission).
+
+mod base64;
+mod event;
+mod row;
+mod timestamp;
+
+pub use event::{EventTextError, JsonEvent, parse_event};
+pub use row::write_row;
+pub use timestamp::parse_timestamp;
