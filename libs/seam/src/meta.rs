@@ -23,6 +23,8 @@ pub struct SizeLedger {
     pub size_ms: i64,
     /// Events consumed (an undecodable record counts 1).
     pub consumed: u64,
+    /// Offset from which events count for this size: where it came into the configuration.
+    pub since: u64,
     /// Events in sent rows.
     pub in_rows: u64,
     /// Events in open or pending windows.
@@ -104,7 +106,7 @@ impl CommitMeta {
             self.writer.replace([';', '='], "_"),
         );
         for size in &self.ledger.sizes {
-            let _ = write!(text, ";z={},{},{},{}", size.size_ms, size.consumed, size.in_rows, size.in_open);
+            let _ = write!(text, ";z={},{},{},{},{}", size.size_ms, size.since, size.consumed, size.in_rows, size.in_open);
             for n in size.reasons {
                 let _ = write!(text, ",{n}");
             }
@@ -159,7 +161,7 @@ fn decode_size(list: &str) -> Option<SizeLedger> {
     let mut numbers = list.split(',');
     let mut size = SizeLedger { size_ms: numbers.next()?.parse().ok()?, ..SizeLedger::default() };
     let mut next = || numbers.next()?.parse::<u64>().ok();
-    (size.consumed, size.in_rows, size.in_open) = (next()?, next()?, next()?);
+    (size.since, size.consumed, size.in_rows, size.in_open) = (next()?, next()?, next()?, next()?);
     for n in &mut size.reasons {
         *n = next()?;
     }
@@ -174,6 +176,7 @@ mod tests {
     fn example() -> CommitMeta {
         let size = |size_ms| SizeLedger {
             size_ms,
+            since: 2,
             consumed: 60,
             in_rows: 30,
             in_open: 9,
@@ -194,7 +197,7 @@ mod tests {
         assert_eq!(
             example().encode().unwrap(),
             "1;rf=12;wf=0;wt=0;mt=0;fl=-9223372036854775808;lc=0;lr=0;lv=0;pc=3;ep=0;ls=1;\
-             tx=evenkeel-coalescer-0-1;z=5000,60,30,9,1,2,3,4,5,6,0;z=60000,60,30,9,1,2,3,4,5,6,0"
+             tx=evenkeel-coalescer-0-1;z=5000,2,60,30,9,1,2,3,4,5,6,0;z=60000,2,60,30,9,1,2,3,4,5,6,0"
         );
         assert_eq!(example().ledger.sizes[0].imbalance(), 0);
     }
@@ -214,6 +217,7 @@ mod tests {
         let mut meta = example();
         let huge = SizeLedger {
             size_ms: 300_000,
+            since: u64::MAX,
             consumed: u64::MAX,
             in_rows: u64::MAX,
             in_open: u64::MAX,

@@ -1,0 +1,237 @@
+//! One window, open or pending: where events fold until its row leaves.
+//!
+//! Owns: accumulators, counted seqs, raw events. Never: a clock, a log, another window.
+
+use crate::accumulate::{Accumulator, Ends, Moment};
+use crate::ring::{Ring, seal};
+use crate::seqset::SeqSet;
+use crate::shape::{ShapeId, Shapes};
+use evenkeel_model::limits::FIELDS_MAX;
+use evenkeel_model::{ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, WindowRow, WindowSpan};
+use std::ops::Range;
+
+/// No window: the end of a list.
+pub const NONE: u32 = u32::MAX;
+
+/// A window that has events and whose row has not left.
+#[derive(Debug)]
+pub struct Window {
+    /// Start, ms.
+    pub t_start: i64,
+    /// Its stream's slot.
+    pub stream: u32,
+    /// Its series: position of the size in the class.
+    pub series: u8,
+    /// `None` while open.
+    pub closed_by: Option<ClosedBy>,
+    /// Field names, in the order of `fields`.
+    pub shape: ShapeId,
+    /// One accumulator per name; empty in buffered mode.
+    pub fields: Vec<Accumulator>,
+    /// Counted events.
+    pub count: u64,
+    /// Offset of the record of its first event.
+    pub first_offset: u64,
+    /// The log clock just before that record, ms.
+    pub clock_before: i64,
+    /// Smallest arrival of a counted event, ms.
+    pub first_arrival: i64,
+    /// Largest arrival of a counted event, ms.
+    pub last_arrival: i64,
+    /// Counted seqs.
+    pub seqs: SeqSet,
+    /// Duplicates it refused.
+    pub duplicates: u32,
+    /// Overflow it refused.
+    pub overflow: u32,
+    /// Raw events, where the class keeps them.
+    pub ring: Option<Box<Ring>>,
+    /// Neighbours in order of creation (= of `first_offset`).
+    pub older: u32,
+    /// See `older`.
+    pub newer: u32,
+}
+
+/// A run of consecutive events of one batch that fall into one window.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// The batch.
+    pub batch: &'a EventBatch,
+    /// Event times (the batch's own, or its arrival where the class says so), ms.
+    pub ts: &'a [i64],
+    /// Which events.
+    pub rows: Range<usize>,
+    /// Arrival of the batch, ms.
+    pub arrival: i64,
+}
+
+impl Window {
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.fields.capacity() * size_of::<Accumulator>()
+            + self.seqs.heap_bytes()
+            + self.ring.as_ref().map_or(0, |r| r.heap_bytes() + size_of::<Ring>())
+    }
+
+    /// The positions of a batch's columns in this window, adding names it lacks; `None` if more than
+    /// [`FIELDS_MAX`] names would be needed (nothing is added then).
+    pub fn positions(&mut self, batch: &EventBatch, folded: bool, shapes: &mut Shapes) -> Option<Vec<u16>> {
+        let have = shapes.names(self.shape);
+        let mut fresh: Vec<&str> = Vec::new();
+        let mut positions = Vec::with_capacity(batch.fields.len());
+        for column in &batch.fields {
+            let known = have.iter().position(|n| **n == *column.name);
+            positions.push(known.unwrap_or_else(|| {
+                fresh.push(&column.name);
+                have.len() + fresh.len() - 1
+            }) as u16);
+        }
+        if have.len() + fresh.len() > FIELDS_MAX {
+            return None;
+        }
+        if !fresh.is_empty() {
+            let all: Vec<Box<str>> = have.iter().cloned().chain(fresh.into_iter().map(Box::from)).collect();
+            let shape = shapes.intern(all.iter().map(|n| &**n));
+            shapes.acquire(shape);
+            shapes.release(self.shape);
+            self.shape = shape;
+            if folded {
+                self.fields.reserve_exact(all.len() - self.fields.len());
+                self.fields.resize(all.len(), Accumulator::default());
+            }
+        }
+        Some(positions)
+    }
+
+    /// Folds a run whose columns stand at `positions` (`None` = one to one).
+    #[inline]
+    pub fn fold(&mut self, run: &Run<'_>, positions: Option<&[u16]>) {
+        let ends = run.ends(self.t_start);
+        for (at, column) in run.batch.fields.iter().enumerate() {
+            let slot = positions.map_or(at, |p| p[at] as usize);
+            let Some(field) = self.fields.get_mut(slot) else { continue };
+            if column.rows.is_empty() {
+                field.fold_run(&column.values[run.rows.clone()], &ends);
+            } else {
+                fold_sparse(field, column, run, self.t_start);
+            }
+        }
+        self.count_events(run.rows.len() as u64, run.arrival);
+    }
+
+    /// Counts `events` that arrived at `arrival`.
+    #[inline]
+    pub fn count_events(&mut self, events: u64, arrival: i64) {
+        self.count += events;
+        self.first_arrival = self.first_arrival.min(arrival);
+        self.last_arrival = self.last_arrival.max(arrival);
+    }
+
+    /// Writes the row. `max_ts`: largest event time of the stream now, ms.
+    pub fn write_row(&self, id: &str, size_ms: i64, max_ts: i64, shapes: &Shapes, include_events: bool, row: &mut WindowRow) {
+        row.stream_id.clear();
+        row.stream_id.push_str(id);
+        row.span = WindowSpan { size_ms, window_id: self.t_start.div_euclid(size_ms) };
+        row.closed_by = self.closed_by.unwrap_or(ClosedBy::End);
+        row.max_ts = max_ts;
+        (row.first_arrival, row.last_arrival, row.count) = (self.first_arrival, self.last_arrival, self.count);
+        row.seqs.clear();
+        row.seqs.extend_from_slice(self.seqs.ranges());
+        row.dropped.clear();
+        for (reason, n) in [(DropReason::Duplicate, self.duplicates), (DropReason::Overflow, self.overflow)] {
+            if n > 0 {
+                row.dropped.push((reason, u64::from(n)));
+            }
+        }
+        row.events = None;
+        if let Some(ring) = &self.ring {
+            let events = self.raw_events(id, ring, shapes);
+            if self.fields.is_empty() {
+                stats_of(&events, self.t_start, &mut row.stats);
+                row.first_arrival = ring.iter().map(|e| e.arrival).min().unwrap_or(self.first_arrival);
+            }
+            row.events = include_events.then_some(events);
+            if self.fields.is_empty() {
+                return;
+            }
+        }
+        let names = shapes.names(self.shape);
+        let present = shapes.by_name(self.shape).iter().map(|&at| at as usize);
+        let present = present.filter(|&at| self.fields.get(at).is_some_and(|f| f.count() > 0));
+        let mut written = 0;
+        for at in present {
+            if row.stats.len() <= written {
+                row.stats.push(FieldStats::default());
+            }
+            self.fields[at].write(self.t_start, &names[at], &mut row.stats[written]);
+            written += 1;
+        }
+        row.stats.truncate(written);
+    }
+
+    fn raw_events(&self, id: &str, ring: &Ring, shapes: &Shapes) -> EventBatch {
+        let names = shapes.names(self.shape);
+        let column = |name: &Box<str>| FieldColumn { name: name.to_string(), ..FieldColumn::default() };
+        let mut batch = EventBatch {
+            stream_id: id.to_owned(),
+            arrival_ms: self.first_arrival,
+            fields: names.iter().map(column).collect(),
+            ..EventBatch::default()
+        };
+        ring.iter().for_each(|event| event.append_to(&mut batch));
+        seal(&mut batch);
+        batch
+    }
+}
+
+/// The statistics of a batch computed at once: buffered mode.
+fn stats_of(events: &EventBatch, t_start: i64, stats: &mut Vec<FieldStats>) {
+    let run = Run { batch: events, ts: &events.ts, rows: 0..events.len(), arrival: 0 };
+    stats.clear();
+    for column in &events.fields {
+        let mut field = Accumulator::default();
+        if column.rows.is_empty() {
+            field.fold_run(&column.values, &run.ends(t_start));
+        } else {
+            fold_sparse(&mut field, column, &run, t_start);
+        }
+        let mut out = FieldStats::default();
+        field.write(t_start, &column.name, &mut out);
+        stats.push(out);
+    }
+    stats.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+}
+
+fn fold_sparse(field: &mut Accumulator, column: &FieldColumn, run: &Run<'_>, t_start: i64) {
+    let from = column.rows.partition_point(|&r| (r as usize) < run.rows.start);
+    for (row, value) in column.rows[from..].iter().zip(&column.values[from..]) {
+        if *row as usize >= run.rows.end {
+            break;
+        }
+        field.fold_one(*value, run.moment(*row as usize, t_start));
+    }
+}
+
+impl Run<'_> {
+    #[inline]
+    fn moment(&self, row: usize, t_start: i64) -> Moment {
+        Moment { offset_ms: (self.ts[row] - t_start) as u32, seq: self.batch.seq.get(row).copied().unwrap_or(0) }
+    }
+
+    /// The earliest and the latest event of the run.
+    #[inline]
+    fn ends(&self, t_start: i64) -> Ends {
+        let mut first = self.moment(self.rows.start, t_start);
+        let (mut last, mut first_at, mut last_at) = (first, 0, 0);
+        for (at, row) in self.rows.clone().enumerate().skip(1) {
+            let moment = self.moment(row, t_start);
+            if moment < first {
+                (first, first_at) = (moment, at);
+            }
+            if moment >= last {
+                (last, last_at) = (moment, at);
+            }
+        }
+        Ends { first_at, first, last_at, last }
+    }
+}
