@@ -5,7 +5,7 @@
 
 use crate::wire::{Reader, put_block, put_bytes, put_end, put_long, put_u64};
 use crate::{DecodeError, event, schema};
-use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX, PAYLOAD_BYTES_MAX};
+use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, PAYLOAD_BYTES_MAX};
 use evenkeel_model::{EventBatch, FieldColumn, check_field_name, check_stream_id};
 
 /// Appends `batch` as one record. The batch must keep its shape ([`EventBatch::check_shape`]): readers
@@ -128,9 +128,17 @@ pub(crate) fn read_stream_id(reader: &mut Reader<'_>, into: &mut String) -> Resu
     Ok(())
 }
 
+/// Reads a field's name over the one that `into` holds: mostly the same, one record after the other, and
+/// then there is nothing to copy or to decode.
 pub(crate) fn read_field_name(reader: &mut Reader<'_>, into: &mut String) -> Result<(), DecodeError> {
-    let text = reader.text("field name")?;
-    check_field_name(text).map_err(|source| DecodeError::Text { member: "field name", source })?;
+    const MEMBER: &str = "field name";
+    let bytes = reader.bytes(MEMBER, reader.left())?;
+    let plain = !bytes.is_empty() && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if bytes == into.as_bytes() && plain && bytes.len() <= FIELD_NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8 { member: MEMBER })?;
+    check_field_name(text).map_err(|source| DecodeError::Text { member: MEMBER, source })?;
     into.clear();
     into.push_str(text);
     Ok(())
@@ -167,7 +175,7 @@ fn read_steps<T: Copy>(
                 }));
                 left -= 8;
             } else {
-                value = value.wrapping_add(reader.long(member)?);
+                value = value.wrapping_add(reader.step(member)?);
                 into.push(of(value));
                 left -= 1;
             }

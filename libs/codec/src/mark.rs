@@ -54,7 +54,7 @@ mod tests {
             Mark { stream_id: "bowl/7".into(), emitted: vec![(5_000, 15_000), (60_000, 0)], max_ts: 17_250 };
         let mut out = Vec::new();
         encode_mark(&mark, &mut out);
-        assert_eq!(hex(&out), "GOLD");
+        assert_eq!(hex(&out), "c30122ad24abe45268e20c626f776c2f3704904eb0ea01c0a9070000c48d02");
         assert_eq!(decode_mark(&out), Ok(mark));
     }
 
