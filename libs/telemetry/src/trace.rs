@@ -43,6 +43,9 @@ impl TraceContext {
         let text = |bytes: &[u8]| -> Option<String> {
             (bytes.len() <= VALUE_BYTES_MAX).then(|| std::str::from_utf8(bytes).ok().map(str::to_owned))?
         };
+        if !well_formed(traceparent) {
+            return None;
+        }
         let tracestate = tracestate.and_then(text).unwrap_or_default();
         let pair = Pair { traceparent: text(traceparent)?, tracestate };
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &pair);
@@ -81,6 +84,20 @@ impl TraceContext {
     pub fn link_to(&self, span: &Span) {
         span.add_link(self.span.clone());
     }
+}
+
+/// `vv-<32 hex>-<16 hex>-ff`, lower case; later versions may add to it. The library is more lenient.
+fn well_formed(traceparent: &[u8]) -> bool {
+    let dash = |at: usize| matches!(at, 2 | 35 | 52);
+    let fits = |(at, byte): (usize, &u8)| match byte {
+        b'-' => dash(at),
+        b'0'..=b'9' | b'a'..=b'f' => !dash(at),
+        _ => false,
+    };
+    let first = traceparent.get(..55);
+    let rest = traceparent.get(55..).unwrap_or_default();
+    let ends = rest.is_empty() || (rest[0] == b'-' && !traceparent.starts_with(b"00"));
+    ends && first.is_some_and(|first| first.iter().enumerate().all(fits))
 }
 
 #[derive(Default)]
