@@ -1,1 +1,32 @@
-//! The ingest edge: HTTP in, acknowledged after the log's acknowledgement
+//! The ingest edge: HTTP in, acknowledged after the log's acknowledgement.
+//!
+//! Owns: the path of events from a socket to the log, and what each client is told. Never: answers
+//! "accepted" before the log has; holds more than its byte budget; judges an event beyond `malformed`
+//! (admission is the coalescer's). Keeps: recovery.md "Ingest".
+//!
+//! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge,
+//! `appending` is the thread that owns the log's client.
+
+mod accept;
+mod appending;
+mod auth;
+mod body;
+mod collect;
+pub mod config;
+pub mod driver;
+mod http;
+mod link;
+mod meters;
+mod problem;
+mod run;
+mod split;
+mod stall;
+mod upload;
+mod verdict;
+
+pub use auth::AuthError;
+pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
+pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
+pub use problem::{Kind, Problem};
+pub use run::{Edges, Ingest, RunError, StartError};
+pub use verdict::{Counts, Reason, Rejection};

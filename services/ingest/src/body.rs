@@ -1,0 +1,185 @@
+//! Reads a body piece by piece: gunzip, cut into events, sort into batches.
+//!
+//! Owns: the two caps (received, inflated) and the event cap of one request. Never: more than one step's
+//! output in memory beyond what [`Intake::cost_bytes`] says; a step inflates about 64 KiB at most, so a
+//! gzip bomb meets its cap, and the budget, long before memory does.
+
+use crate::auth::Credential;
+use crate::collect::{CollectLimits, Collector, Group};
+use crate::problem::{Kind, Problem};
+use crate::split::{Shape, SplitError, Splitter};
+use crate::verdict::Rejected;
+use bytes::{Buf, Bytes};
+use evenkeel_codec::decode_batch;
+use evenkeel_model::EventBatch;
+use flate2::write::MultiGzDecoder;
+use std::io::Write;
+
+/// Most bytes of a plain body taken in one step.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// What the content type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `application/json`: an array of events, or one event.
+    Json,
+    /// `application/x-ndjson`: one event per line.
+    Ndjson,
+    /// `application/vnd.evenkeel.batch+avro`: one batch of one stream.
+    Batch,
+}
+
+/// Limits of one request; the keys of `[body]` in the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    /// Most bytes received.
+    pub(crate) body_bytes_max: u64,
+    /// Most bytes after gunzip.
+    pub(crate) inflated_bytes_max: u64,
+    /// Most events.
+    pub(crate) events_max: u32,
+    pub(crate) collect: CollectLimits,
+}
+
+/// One body on its way in.
+pub(crate) struct Intake<'a> {
+    limits: BodyLimits,
+    gunzip: Option<MultiGzDecoder<Vec<u8>>>,
+    sort: Sort,
+    collector: Collector<'a>,
+    received_bytes: u64,
+    inflated_bytes: u64,
+}
+
+enum Sort {
+    Items(Splitter),
+    // A batch is one record: it is read whole, up to the limit of a record.
+    Whole(Vec<u8>),
+}
+
+impl<'a> Intake<'a> {
+    pub(crate) fn new(
+        format: Format,
+        gzip: bool,
+        limits: BodyLimits,
+        credential: &'a Credential,
+        stream_id: Option<&'a str>,
+    ) -> Self {
+        let line_bytes_max = limits.collect.line_bytes_max;
+        let sort = match format {
+            Format::Json => Sort::Items(Splitter::new(Shape::Array, line_bytes_max)),
+            Format::Ndjson => Sort::Items(Splitter::new(Shape::Lines, line_bytes_max)),
+            Format::Batch => Sort::Whole(Vec::new()),
+        };
+        Self {
+            limits,
+            gunzip: gzip.then(|| MultiGzDecoder::new(Vec::new())),
+            sort,
+            collector: Collector::new(credential, stream_id, limits.collect),
+            received_bytes: 0,
+            inflated_bytes: 0,
+        }
+    }
+
+    /// What the request holds in memory, bytes; the piece being read excepted.
+    pub(crate) fn cost_bytes(&self) -> u64 {
+        let sort = match &self.sort {
+            Sort::Items(splitter) => splitter.allocated(),
+            Sort::Whole(body) => body.capacity(),
+        };
+        let gunzip = self.gunzip.as_ref().map_or(0, |_| GUNZIP_BYTES);
+        (sort + gunzip + self.collector.cost_bytes()) as u64
+    }
+
+    /// Counts a piece just received against the cap.
+    pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.received_bytes += bytes as u64;
+        over("the body", self.received_bytes, self.limits.body_bytes_max)
+    }
+
+    /// Takes the next step's worth of `piece`. The caller repeats until the piece is empty, and looks at
+    /// [`Self::cost_bytes`] in between.
+    pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<(), Problem> {
+        let Some(gunzip) = &mut self.gunzip else {
+            let part = piece.split_to(piece.len().min(STEP_BYTES));
+            return self.plain(&part);
+        };
+        let taken = gunzip.write(piece).map_err(|error| broken_gzip(&error))?;
+        if taken == 0 {
+            return Err(Problem::new(Kind::UnreadableBody, "the gzip data does not continue"));
+        }
+        piece.advance(taken);
+        let inflated = std::mem::take(gunzip.get_mut());
+        self.plain(&inflated)
+    }
+
+    /// The body is complete: its batches, what was refused, and what it costs in the end, bytes.
+    pub(crate) fn finish(mut self) -> Result<(Vec<Group>, Rejected, u64), Problem> {
+        if let Some(mut gunzip) = self.gunzip.take() {
+            gunzip.try_finish().map_err(|error| broken_gzip(&error))?;
+            let inflated = std::mem::take(gunzip.get_mut());
+            self.plain(&inflated)?;
+        }
+        let mut collector = self.collector;
+        match self.sort {
+            Sort::Items(splitter) => {
+                splitter.finish(&mut |item| collector.item(item)).map_err(|error| broken(&error))?;
+                too_many(collector.events(), self.limits.events_max)?;
+            }
+            Sort::Whole(body) => {
+                let mut batch = EventBatch::default();
+                decode_batch(&body, &mut batch)
+                    .map_err(|error| Problem::new(Kind::UnreadableBody, format!("not a batch: {error}")))?;
+                collector.own_stream(&batch.stream_id)?;
+                too_many(batch.len() as u32, self.limits.events_max)?;
+                collector.batch(batch);
+            }
+        }
+        let cost_bytes = collector.cost_bytes() as u64;
+        let (groups, rejected) = collector.into_parts();
+        Ok((groups, rejected, cost_bytes))
+    }
+
+    fn plain(&mut self, part: &[u8]) -> Result<(), Problem> {
+        self.inflated_bytes += part.len() as u64;
+        over("the decompressed body", self.inflated_bytes, self.limits.inflated_bytes_max)?;
+        match &mut self.sort {
+            Sort::Items(splitter) => {
+                let collector = &mut self.collector;
+                splitter.push(part, &mut |item| collector.item(item)).map_err(|error| broken(&error))?;
+                too_many(collector.events(), self.limits.events_max)
+            }
+            Sort::Whole(body) => {
+                let bytes = (body.len() + part.len()) as u64;
+                over("the batch", bytes, self.limits.collect.record_bytes_max as u64)?;
+                body.extend_from_slice(part);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What inflating costs: the window, the code tables and the step's output, bytes.
+const GUNZIP_BYTES: usize = 128 * 1024;
+
+fn over(what: &str, bytes: u64, bytes_max: u64) -> Result<(), Problem> {
+    match bytes > bytes_max {
+        true => Err(Problem::new(Kind::TooLarge, format!("{what} is larger than {bytes_max} bytes"))),
+        false => Ok(()),
+    }
+}
+
+fn too_many(events: u32, events_max: u32) -> Result<(), Problem> {
+    match events > events_max {
+        true => Err(Problem::new(Kind::TooLarge, format!("the request holds more than {events_max} events"))),
+        false => Ok(()),
+    }
+}
+
+fn broken(error: &SplitError) -> Problem {
+    Problem::new(Kind::UnreadableBody, error.to_string())
+}
+
+fn broken_gzip(error: &std::io::Error) -> Problem {
+    Problem::new(Kind::UnreadableBody, format!("the gzip data is broken or cut short: {error}"))
+}

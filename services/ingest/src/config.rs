@@ -1,0 +1,250 @@
+//! The configuration of ingest. `default.toml` says why each value is what it is.
+//!
+//! Owns: the keys and the checks between them. Never: reads a file or the environment (chassis does).
+
+use crate::accept::ConnectionLimits;
+use crate::body::BodyLimits;
+use crate::collect::CollectLimits;
+use crate::driver::Deadlines;
+use evenkeel_chassis::secret::SecretFile;
+use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
+use evenkeel_limits::{DeviceRate, DeviceRates, RetryHint};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The service's section in files, variables and `--set`.
+pub const SERVICE: &str = "ingest";
+/// Every key with its default.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// Keys of ingest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The credentials; an empty path = none.
+    pub tokens_file: SecretFile,
+    /// The byte budget of everything in flight.
+    pub in_flight_max: PositiveBytes,
+    /// Most open connections.
+    pub connections_max: usize,
+    /// Longest wait for the log.
+    pub ack_timeout: PositiveMs,
+    /// Longest drain.
+    pub drain_timeout: PositiveMs,
+    /// Per connection.
+    pub connection: Connection,
+    /// Per body.
+    pub body: Body,
+    /// When refused clients come back.
+    pub retry: Retry,
+    /// Per stream.
+    pub device: Device,
+}
+
+/// Keys of `[connection]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Connection {
+    /// Longest wait for the next request's head.
+    pub head_timeout: PositiveMs,
+    /// Longest time a client may leave an answer unread.
+    pub write_timeout: PositiveMs,
+    /// Largest head.
+    pub head_max: PositiveBytes,
+    /// Most header lines.
+    pub headers_max: usize,
+}
+
+/// Keys of `[body]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Body {
+    /// Longest time from the head to the end of the body.
+    pub timeout: PositiveMs,
+    /// Largest body as sent.
+    pub size_max: PositiveBytes,
+    /// Largest body after gunzip.
+    pub inflated_max: PositiveBytes,
+    /// Longest line or array element.
+    pub line_max: PositiveBytes,
+    /// Most events.
+    pub events_max: u32,
+    /// Most refused events listed in an answer.
+    pub listed_max: usize,
+    /// Largest record.
+    pub record_max: Bytes,
+}
+
+/// Keys of `[retry]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Retry {
+    /// The least wait.
+    pub base: Ms,
+    /// The random part.
+    pub spread: Ms,
+}
+
+/// Keys of `[device]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Device {
+    /// Events per second of one stream; 0 = not limited.
+    pub rate_max: u32,
+    /// Events at once after a pause.
+    pub burst: u32,
+    /// Streams with a rate of their own.
+    pub streams_max: usize,
+}
+
+/// Keys that do not fit together, or a number that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {got}: {why}")]
+pub struct ConfigMisfit {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub got: String,
+    /// Why that cannot work, and what can.
+    pub why: &'static str,
+}
+
+/// The least a record may hold: one event with the largest payload and all fields, bytes.
+const RECORD_BYTES_MIN: u64 = 96 * 1024;
+/// hyper's own least read buffer, bytes.
+const HEAD_BYTES_MIN: u64 = 8192;
+/// Records lie in an arena of 32-bit offsets, bytes.
+const IN_FLIGHT_BYTES_MAX: u64 = 2 << 30;
+
+impl Config {
+    /// Checks what a single key's type cannot.
+    pub fn check(&self) -> Result<(), ConfigMisfit> {
+        let (body, in_flight) = (&self.body, self.in_flight_max.bytes());
+        let check = |key, got: String, fits: bool, why| match fits {
+            true => Ok(()),
+            false => Err(ConfigMisfit { key, got, why }),
+        };
+        check(
+            "in-flight-max",
+            self.in_flight_max.to_string(),
+            in_flight <= IN_FLIGHT_BYTES_MAX && in_flight >= 2 * body.size_max.bytes(),
+            "must be at least twice body.size-max, so that the largest body fits, and at most 2GiB",
+        )?;
+        check(
+            "body.record-max",
+            body.record_max.to_string(),
+            (RECORD_BYTES_MIN..=in_flight / 2).contains(&body.record_max.bytes()),
+            "must hold one largest event (96KiB) and be at most half of in-flight-max",
+        )?;
+        check(
+            "body.line-max",
+            body.line_max.to_string(),
+            body.line_max.bytes() <= body.inflated_max.bytes(),
+            "must not be larger than body.inflated-max",
+        )?;
+        check(
+            "connection.head-max",
+            self.connection.head_max.to_string(),
+            (HEAD_BYTES_MIN..=1 << 20).contains(&self.connection.head_max.bytes()),
+            "must be 8KiB to 1MiB",
+        )?;
+        let counts = [
+            ("connections-max", self.connections_max, 1_000_000),
+            ("connection.headers-max", self.connection.headers_max, 1000),
+            ("body.events-max", body.events_max as usize, 10_000_000),
+            ("device.streams-max", self.device.streams_max, 100_000_000),
+            ("device.burst", self.device.burst as usize, 1_000_000_000),
+        ];
+        for (key, got, max) in counts {
+            check(key, got.to_string(), (1..=max).contains(&got), "must be at least 1 and not absurdly large")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            connections_max: self.connections_max,
+            head_timeout: self.connection.head_timeout.duration(),
+            write_timeout: self.connection.write_timeout.duration(),
+            head_bytes_max: self.connection.head_max.bytes() as usize,
+            headers_max: self.connection.headers_max,
+        }
+    }
+
+    pub(crate) fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            body_bytes_max: self.body.size_max.bytes(),
+            inflated_bytes_max: self.body.inflated_max.bytes(),
+            events_max: self.body.events_max,
+            collect: CollectLimits {
+                record_bytes_max: self.body.record_max.bytes() as usize,
+                line_bytes_max: self.body.line_max.bytes() as usize,
+                listed_max: self.body.listed_max,
+            },
+        }
+    }
+
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            body_timeout_ms: self.body.timeout.ms(),
+            ack_timeout_ms: self.ack_timeout.ms(),
+            drain_timeout_ms: self.drain_timeout.ms(),
+        }
+    }
+
+    pub(crate) fn retry_hint(&self) -> RetryHint {
+        RetryHint { base_ms: self.retry.base.ms(), spread_ms: self.retry.spread.ms() }
+    }
+
+    pub(crate) fn device_rates(&self) -> Option<DeviceRates> {
+        let rate = DeviceRate { events_per_s: self.device.rate_max, burst_events: self.device.burst };
+        (rate.events_per_s > 0).then(|| DeviceRates::new(rate, self.device.streams_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The defaults with one key changed.
+    fn with(key: &str, value: &str) -> Result<Config, String> {
+        let mut whole: toml::Table = DEFAULT_TOML.parse().unwrap();
+        let value = format!("v = {value}").parse::<toml::Table>().unwrap()["v"].clone();
+        match key.split_once('.') {
+            Some((section, key)) => {
+                whole[section].as_table_mut().unwrap().insert(key.to_owned(), value);
+            }
+            None => {
+                whole.insert(key.to_owned(), value);
+            }
+        }
+        whole.try_into().map_err(|error: toml::de::Error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_fit_together() {
+        let config = with("connections-max", "1024").unwrap();
+        assert_eq!(config.check(), Ok(()));
+        assert!(config.device_rates().is_none());
+        assert!(with("listne", "1").unwrap_err().contains("unknown field"));
+    }
+
+    #[test]
+    fn misfits_are_named() {
+        for (key, value) in [
+            ("in-flight-max", "'15MiB'"),
+            ("in-flight-max", "'3GiB'"),
+            ("body.record-max", "'64KiB'"),
+            ("body.record-max", "'60MiB'"),
+            ("body.line-max", "'65MiB'"),
+            ("connection.head-max", "'4KiB'"),
+            ("connections-max", "0"),
+            ("body.events-max", "0"),
+        ] {
+            let misfit = with(key, value).unwrap().check().unwrap_err();
+            assert_eq!(misfit.key, key, "{misfit}");
+        }
+    }
+}

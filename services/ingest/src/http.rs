@@ -1,0 +1,214 @@
+//! Routes and answers: which path takes which method, and how each outcome looks on the wire.
+//!
+//! Owns: the table of routes with every problem each may answer. schemas/http/openapi.yaml says the same;
+//! tests/openapi.rs compares the two in both directions, and `answer` checks the table in tests.
+
+use crate::problem::{Kind, Problem};
+use crate::upload::{Accepted, Edge, discard, upload};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use std::borrow::Cow;
+
+/// The API's description, as served.
+pub const OPENAPI_YAML: &str = include_str!("../../../schemas/http/openapi.yaml");
+
+/// Content type of every refusal.
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+const OPENAPI_TYPE: &str = "application/yaml";
+
+/// One route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The path with its parameter in braces, as in the description.
+    pub path: &'static str,
+    /// The only method.
+    pub method: &'static str,
+    /// Content types it takes.
+    pub takes: &'static [&'static str],
+    /// Content type of its 200.
+    pub gives: &'static str,
+    /// Every problem it may answer.
+    pub problems: &'static [Kind],
+}
+
+const EVENT_TYPES: &[&str] = &["application/json", "application/x-ndjson", crate::upload::BATCH_TYPE];
+
+const UPLOAD_PROBLEMS: &[Kind] = &[
+    Kind::UnreadableBody,
+    Kind::BadStreamId,
+    Kind::Unauthenticated,
+    Kind::Forbidden,
+    Kind::MethodNotAllowed,
+    Kind::SlowBody,
+    Kind::TooLarge,
+    Kind::UnsupportedMediaType,
+    Kind::EventsRefused,
+    Kind::RateLimited,
+    Kind::Busy,
+    Kind::LogUnavailable,
+    Kind::Draining,
+];
+
+/// Events of the stream of the path.
+const STREAM_EVENTS: Route = Route {
+    path: "/v1/streams/{stream_id}/events",
+    method: "POST",
+    takes: EVENT_TYPES,
+    gives: "application/json",
+    problems: UPLOAD_PROBLEMS,
+};
+/// Events that name their streams.
+const EVENTS: Route = Route { path: "/v1/events", ..STREAM_EVENTS };
+/// The description of this API.
+const OPENAPI: Route = Route {
+    path: "/v1/openapi.yaml",
+    method: "GET",
+    takes: &[],
+    gives: OPENAPI_TYPE,
+    problems: &[Kind::MethodNotAllowed],
+};
+
+/// Every route. Any other path answers [`Kind::NotFound`].
+pub const ROUTES: &[Route] = &[STREAM_EVENTS, EVENTS, OPENAPI];
+
+/// Answers one request. Never fails: every outcome is an answer.
+pub(crate) async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let response = route(edge, request).await;
+    edge.meters.answered(response.status());
+    response
+}
+
+async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, mut body) = request.into_parts();
+    let (route, stream_id) = match find(head.uri.path()) {
+        Ok(found) => found,
+        Err(problem) => return refusal(&problem, None),
+    };
+    if head.method != route.method {
+        let detail = format!("{} takes {}", route.path, route.method);
+        return refusal(&Problem::new(Kind::MethodNotAllowed, detail), Some(route));
+    }
+    if head.method == Method::GET {
+        return respond(StatusCode::OK, route.gives, Bytes::from_static(OPENAPI_YAML.as_bytes()));
+    }
+    match upload(edge, &head.headers, &mut body, stream_id.as_deref()).await {
+        Ok(accepted) => accept(route, &accepted),
+        Err(problem) => {
+            discard(&mut body).await;
+            debug_assert!(route.problems.contains(&problem.kind), "{:?} is not declared", problem.kind);
+            refusal(&problem, Some(route))
+        }
+    }
+}
+
+/// The route of a path and the stream id in it. A stream id may hold slashes, encoded or not.
+fn find(path: &str) -> Result<(&'static Route, Option<String>), Problem> {
+    if path == EVENTS.path {
+        return Ok((&EVENTS, None));
+    }
+    if path == OPENAPI.path {
+        return Ok((&OPENAPI, None));
+    }
+    let stream = path.strip_prefix("/v1/streams/").and_then(|rest| rest.strip_suffix("/events"));
+    match stream {
+        Some(stream) => match percent_decode(stream) {
+            Some(stream_id) => Ok((&STREAM_EVENTS, Some(stream_id.into_owned()))),
+            None => Err(Problem::new(Kind::BadStreamId, "the stream id of the path is not percent-encoded UTF-8")),
+        },
+        None => Err(Problem::new(Kind::NotFound, format!("{path} does not exist"))),
+    }
+}
+
+/// `None` for a broken escape or text that is not UTF-8.
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+fn accept(route: &Route, accepted: &Accepted) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(&accepted.answered).unwrap_or_default();
+    let mut response = respond(StatusCode::OK, route.gives, body.into());
+    if accepted.retry_after_ms > 0 {
+        set_retry_after(&mut response, accepted.retry_after_ms);
+    }
+    response
+}
+
+fn refusal(problem: &Problem, route: Option<&Route>) -> Response<Full<Bytes>> {
+    let mut response = respond(problem.kind.status(), PROBLEM_TYPE, problem.to_json().into());
+    if let Some(retry_after_ms) = problem.retry_after_ms {
+        set_retry_after(&mut response, retry_after_ms);
+    }
+    let headers = response.headers_mut();
+    match problem.kind {
+        Kind::Unauthenticated => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Kind::MethodNotAllowed => {
+            let allow = route.map_or("", |route| route.method);
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        // A slow or oversized body is still on its way: the connection cannot be used again.
+        Kind::Draining | Kind::SlowBody | Kind::TooLarge => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// `retry-after` counts whole seconds; rounded up, so nobody comes too early.
+fn set_retry_after(response: &mut Response<Full<Bytes>>, retry_after_ms: u64) {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1000)));
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_ids_with_slashes_encoded_or_not_are_found() {
+        for (path, want) in [
+            ("/v1/streams/bowl/events", "bowl"),
+            ("/v1/streams/imu/S06/ankle/events", "imu/S06/ankle"),
+            ("/v1/streams/imu%2FS06/events", "imu/S06"),
+            ("/v1/streams/gr%C3%B6%c3%9Fe/events", "größe"),
+            ("/v1/streams//events", ""),
+        ] {
+            let (route, stream_id) = find(path).unwrap();
+            assert_eq!((route.path, stream_id.as_deref()), (STREAM_EVENTS.path, Some(want)), "{path}");
+        }
+        assert_eq!(find("/v1/events").unwrap().0, &EVENTS);
+        assert_eq!(find("/v1/streams/a%2/events").unwrap_err().kind, Kind::BadStreamId);
+        assert_eq!(find("/v1/streams/a%+1/events").unwrap_err().kind, Kind::BadStreamId);
+        assert_eq!(find("/v1/streams/a%ff/events").unwrap_err().kind, Kind::BadStreamId);
+        assert_eq!(find("/").unwrap_err().kind, Kind::NotFound);
+    }
+}

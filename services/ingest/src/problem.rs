@@ -1,0 +1,247 @@
+//! What a client is told when its request is refused: problem+json (RFC 9457) with a stable type.
+//!
+//! Owns: the closed list of refusals, their status and help. Never: a detail of the server's inside beyond
+//! the limit that was broken. schemas/http/openapi.yaml lists the same slugs; a test compares them.
+
+use crate::verdict::{Counts, Rejection};
+use hyper::StatusCode;
+use serde::Serialize;
+
+/// Prefix of every `type`.
+const TYPE_PREFIX: &str = "urn:evenkeel:problem:";
+
+/// A kind of refusal. The slug is part of the API and never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The body's framing is broken: gzip, JSON array, Avro.
+    UnreadableBody,
+    /// The stream id of the path breaks the contract.
+    BadStreamId,
+    /// No credential, or one nobody knows.
+    Unauthenticated,
+    /// The credential may not write this stream.
+    Forbidden,
+    /// No such path.
+    NotFound,
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    SlowBody,
+    /// The body, what it inflates to, or the number of its events is over a limit.
+    TooLarge,
+    /// An unknown content type or encoding.
+    UnsupportedMediaType,
+    /// Every event was refused.
+    EventsRefused,
+    /// Every event was over the device's rate.
+    RateLimited,
+    /// The byte budget is used up.
+    Busy,
+    /// The log did not acknowledge.
+    LogUnavailable,
+    /// The service is shutting down.
+    Draining,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::UnreadableBody,
+        Self::BadStreamId,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::SlowBody,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::EventsRefused,
+        Self::RateLimited,
+        Self::Busy,
+        Self::LogUnavailable,
+        Self::Draining,
+    ];
+
+    /// The last part of the `type`.
+    pub const fn slug(self) -> &'static str {
+        self.texts().0
+    }
+
+    /// A short title, the same for every occurrence.
+    pub const fn title(self) -> &'static str {
+        self.texts().1
+    }
+
+    /// What the client can do about it.
+    pub const fn help(self) -> &'static str {
+        self.texts().2
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::UnreadableBody | Self::BadStreamId => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::EventsRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::LogUnavailable | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn texts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::UnreadableBody => (
+                "unreadable-body",
+                "The body cannot be read",
+                "Nothing was stored. Check that the body is complete and matches content-type and content-encoding.",
+            ),
+            Self::BadStreamId => (
+                "bad-stream-id",
+                "The stream id is not valid",
+                "Use 1 to 256 bytes of UTF-8 without control characters, percent-encoded in the path.",
+            ),
+            Self::Unauthenticated => (
+                "unauthenticated",
+                "No valid credential",
+                "Send `authorization: Bearer <token>` with a token of the server's tokens file.",
+            ),
+            Self::Forbidden => (
+                "forbidden",
+                "The credential does not cover the stream",
+                "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one.",
+            ),
+            Self::NotFound => (
+                "not-found",
+                "No such path",
+                "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes both.",
+            ),
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", "The path has another method", "Use a method of the allow header.")
+            }
+            Self::SlowBody => (
+                "slow-body",
+                "The body did not arrive in time",
+                "Nothing was stored. Send smaller requests over slow links.",
+            ),
+            Self::TooLarge => (
+                "too-large",
+                "The request is over a limit",
+                "Nothing was stored. Split the events over several requests.",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                "Unknown content type or encoding",
+                "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain or gzip.",
+            ),
+            Self::EventsRefused => (
+                "events-refused",
+                "Every event was refused",
+                "Nothing was stored. `rejected` says why, event by event; sending the same again gives the same.",
+            ),
+            Self::RateLimited => (
+                "rate-limited",
+                "Every event is over the device's rate",
+                "Nothing was stored. Wait for retry-after, then send again.",
+            ),
+            Self::Busy => (
+                "busy",
+                "Too much is in flight",
+                "Nothing was stored. Wait for retry-after, then send again.",
+            ),
+            Self::LogUnavailable => (
+                "log-unavailable",
+                "The log did not acknowledge",
+                "The events may or may not be stored. Wait for retry-after, then send again with the same seq: \
+                 it removes doubles. Events without seq have no such protection.",
+            ),
+            Self::Draining => (
+                "draining",
+                "The server is shutting down",
+                "What was not acknowledged may or may not be stored. Connect again and send again with the same seq.",
+            ),
+        }
+    }
+}
+
+/// One refusal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: Kind,
+    /// What happened in this request.
+    pub detail: String,
+    /// When to come back, ms, where waiting helps.
+    pub retry_after_ms: Option<u64>,
+    /// The per-event verdicts, where events were judged.
+    pub verdicts: Option<(Counts, Vec<Rejection>)>,
+}
+
+impl Problem {
+    /// A refusal that waiting does not cure.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), retry_after_ms: None, verdicts: None }
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> Vec<u8> {
+        let (counts, rejected) = match &self.verdicts {
+            Some((counts, rejected)) => (Some(*counts), Some(rejected.as_slice())),
+            None => (None, None),
+        };
+        let body = Body {
+            kind: format!("{TYPE_PREFIX}{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            help: self.kind.help(),
+            counts,
+            rejected,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    help: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    counts: Option<Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<&'a [Rejection]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_has_a_slug_of_its_own_and_an_error_status() {
+        let slugs: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert!(kind.status().as_u16() >= 400 && !kind.title().is_empty() && !kind.help().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_problem_says_type_status_detail_and_help() {
+        let text = Problem::new(Kind::TooLarge, "9 bytes").to_json();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["type"], "urn:evenkeel:problem:too-large");
+        assert_eq!(value["status"], 413);
+        assert_eq!(value["detail"], "9 bytes");
+        assert!(value.get("rejected").is_none());
+    }
+}

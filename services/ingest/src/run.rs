@@ -1,0 +1,301 @@
+//! The service: its parts wired together, and the loop that feeds the driver.
+//!
+//! Owns: the clock, the randomness, the tasks and the thread. Never: decides anything; the loop is
+//! `select → apply → perform`.
+
+use crate::accept::{Phase, serve};
+use crate::appending::{Job, append_loop};
+use crate::auth::{Auth, AuthError};
+use crate::config::{Config, ConfigMisfit};
+use crate::driver::{Action, Driver, Input};
+use crate::link::{Link, Message, Reply};
+use crate::meters::Meters;
+use crate::upload::Edge;
+use evenkeel_seam::{Ack, AppendError, Appender};
+use evenkeel_telemetry::Metrics;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Keys do not fit together.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigMisfit),
+    /// The credentials.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log's topic has no partition.
+    #[error("the events topic has no partition; create the topics first")]
+    NoPartitions,
+}
+
+/// Why the service stopped before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The thread that owns the log's client could not start, or ended.
+    #[error("the thread that appends to the log is gone: {0}")]
+    AppendThread(String),
+    /// The accept loop ended.
+    #[error("the accept loop is gone: {0}")]
+    AcceptLoop(String),
+}
+
+/// What comes from outside the program: clock, randomness, and where metrics go.
+pub struct Edges {
+    /// The arrival clock, ms since the epoch.
+    pub now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Random numbers that spread retry hints.
+    pub random: Box<dyn FnMut() -> u64 + Send>,
+    /// The process's metrics.
+    pub metrics: Metrics,
+}
+
+impl Edges {
+    /// The machine's clock and randomness.
+    pub fn system(metrics: Metrics) -> Self {
+        let seed = RandomState::new(); // keyed by the operating system
+        let mut drawn = 0u64;
+        Self {
+            now_ms: Arc::new(|| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+            }),
+            random: Box::new(move || {
+                drawn += 1;
+                let mut hasher = seed.build_hasher();
+                hasher.write_u64(drawn);
+                hasher.finish()
+            }),
+            metrics,
+        }
+    }
+}
+
+/// A service that listens and is ready to run.
+pub struct Ingest {
+    config: Config,
+    appender: Box<dyn Appender>,
+    auth: Auth,
+    edges: Edges,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Ingest {
+    /// Checks everything that can be wrong and listens. Connections wait until [`Self::run`].
+    pub async fn new(config: Config, appender: Box<dyn Appender>, edges: Edges) -> Result<Self, StartError> {
+        config.check()?;
+        let auth = Auth::load(&config.tokens_file, config.listen)?;
+        if appender.partitions() == 0 {
+            return Err(StartError::NoPartitions);
+        }
+        let listen = config.listen;
+        let failed = |source| StartError::Listen { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { config, appender, auth, edges, listener, address })
+    }
+
+    /// The bound address: with port 0 in the configuration, the port that was found.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `drain` completes, then finishes what is in flight within `drain-timeout`.
+    pub async fn run(self, drain: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        let config = self.config;
+        let (to_driver, inbox) = mpsc::unbounded_channel();
+        let edge = Arc::new(Edge {
+            auth: self.auth,
+            limits: config.body_limits(),
+            link: Link::new(to_driver.clone()),
+            now_ms: self.edges.now_ms,
+            partitions: self.appender.partitions(),
+            rated: config.device.rate_max > 0,
+            meters: Meters::new(&self.edges.metrics),
+        });
+        // Room for every request there can be: each has one append at most.
+        let (jobs, waiting_jobs) = blocking::sync_channel(config.connections_max);
+        let appender = self.appender;
+        let acks = to_driver.clone();
+        let thread = std::thread::Builder::new()
+            .name("ingest-append".into())
+            .spawn(move || {
+                append_loop(appender, &waiting_jobs, &mut |ack: Ack| {
+                    let input = Input::Acked { request: ack.ticket, result: ack.result };
+                    let _ = acks.send(Message::Input(input)); // nobody is left to answer
+                });
+            })
+            .map_err(|error| RunError::AppendThread(error.to_string()))?;
+        let (phase, phases) = watch::channel(Phase::Open);
+        let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let core = Core {
+            driver: Driver::new(
+                config.in_flight_max.bytes(),
+                config.device_rates(),
+                config.retry_hint(),
+                config.deadlines(),
+            ),
+            replies: BTreeMap::new(),
+            jobs,
+            random: self.edges.random,
+            started: Instant::now(),
+            edge,
+        };
+        tracing::info!(address = %self.address, "ingest serves HTTP");
+        let result = core.run(inbox, drain, &phase, server).await;
+        // The thread ends when its queue's sender is dropped; a log that blocks for ever is left behind.
+        let joined = tokio::task::spawn_blocking(move || thread.join());
+        if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
+            tracing::warn!("the log's client does not return; it is left behind");
+        }
+        result
+    }
+}
+
+/// The loop around the driver.
+struct Core {
+    driver: Driver,
+    // Bounded by the driver: one entry per request that has no final answer yet.
+    replies: BTreeMap<u64, mpsc::Sender<Reply>>,
+    jobs: blocking::SyncSender<Job>,
+    random: Box<dyn FnMut() -> u64 + Send>,
+    started: Instant,
+    edge: Arc<Edge>,
+}
+
+/// Messages applied per wake-up.
+const MESSAGES_MAX: usize = 256;
+
+impl Core {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Message>,
+        drain: impl Future<Output = ()> + Send,
+        phase: &watch::Sender<Phase>,
+        mut server: JoinHandle<()>,
+    ) -> Result<(), RunError> {
+        let mut drain = std::pin::pin!(drain);
+        let mut draining = false;
+        let mut messages = Vec::with_capacity(MESSAGES_MAX);
+        let mut actions = Vec::new();
+        let mut stop = false;
+        while !stop {
+            let due = self.driver.next_due_ms().map(|due_ms| self.started + Duration::from_millis(due_ms));
+            let mut tick = false;
+            tokio::select! {
+                _ = inbox.recv_many(&mut messages, MESSAGES_MAX) => {}
+                () = tokio::time::sleep_until(due.unwrap_or(self.started)), if due.is_some() => tick = true,
+                () = &mut drain, if !draining => draining = true,
+                ended = &mut server => {
+                    let why = ended.err().map_or("it returned".into(), |error| error.to_string());
+                    return Err(RunError::AcceptLoop(why));
+                }
+            }
+            let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            for message in messages.drain(..) {
+                let input = self.input(message);
+                self.driver.apply(now_ms, input, &mut actions);
+            }
+            if tick {
+                self.driver.apply(now_ms, Input::Tick, &mut actions);
+            }
+            if draining && *phase.borrow() == Phase::Open {
+                let _ = phase.send(Phase::Draining);
+                self.driver.apply(now_ms, Input::Drain, &mut actions);
+            }
+            stop = self.perform_all(now_ms, &mut actions)?;
+            self.edge.meters.usage(&self.driver.usage());
+        }
+        drop(inbox); // from here on a request is answered "draining" at once
+        let _ = phase.send(Phase::Closing);
+        server.await.map_err(|error| RunError::AcceptLoop(error.to_string()))
+    }
+
+    fn input(&mut self, message: Message) -> Input {
+        match message {
+            Message::Open { request, bytes, replies } => {
+                self.replies.insert(request, replies);
+                Input::Started { request, bytes, random: (self.random)() }
+            }
+            Message::Input(input) => {
+                if let Input::Gone { request } = &input {
+                    self.replies.remove(request);
+                }
+                input
+            }
+        }
+    }
+
+    /// Performs every action, and those that follow from what could not be performed; `true` = stop.
+    fn perform_all(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<bool, RunError> {
+        let (mut stop, mut unplaced) = (false, Vec::new());
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                stop |= self.perform(action, &mut unplaced)?;
+            }
+            for request in unplaced.drain(..) {
+                let result = Err(AppendError::Full);
+                self.driver.apply(now_ms, Input::Acked { request, result }, actions);
+            }
+        }
+        Ok(stop)
+    }
+
+    /// Performs one action; `true` = stop. An append the thread has no room for goes to `unplaced`: then
+    /// appends nobody waits for fill its queue, so the log is far behind.
+    fn perform(&mut self, action: Action, unplaced: &mut Vec<u64>) -> Result<bool, RunError> {
+        match action {
+            Action::Proceed { request } => self.reply(request, Reply::Proceed),
+            Action::Allow { request, admitted, retry_after_ms } => {
+                self.reply(request, Reply::Allow { admitted, retry_after_ms });
+            }
+            Action::Refuse { request, refusal, retry_after_ms } => {
+                self.reply_last(request, Reply::Refused { refusal, retry_after_ms });
+            }
+            Action::Acknowledge { request } => self.reply_last(request, Reply::Acknowledged),
+            Action::Append { request, records, give_up_ms } => {
+                let give_up = (self.started + Duration::from_millis(give_up_ms)).into_std();
+                match self.jobs.try_send(Job { ticket: request, records, give_up }) {
+                    Ok(()) => {}
+                    Err(blocking::TrySendError::Full(job)) => unplaced.push(job.ticket),
+                    Err(blocking::TrySendError::Disconnected(_)) => {
+                        return Err(RunError::AppendThread("it ended".into()));
+                    }
+                }
+            }
+            Action::Stop => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn reply(&self, request: u64, reply: Reply) {
+        if let Some(replies) = self.replies.get(&request) {
+            // Full cannot be: a task has one question at a time. Closed: its `Gone` is on the way.
+            let _ = replies.try_send(reply);
+        }
+    }
+
+    fn reply_last(&mut self, request: u64, reply: Reply) {
+        self.reply(request, reply);
+        self.replies.remove(&request);
+    }
+}
