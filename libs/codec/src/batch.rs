@@ -8,8 +8,8 @@ use crate::{DecodeError, event, schema};
 use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, PAYLOAD_BYTES_MAX};
 use evenkeel_model::{EventBatch, FieldColumn, check_field_name, check_stream_id};
 
-/// Appends `batch` as one record. The batch must keep its shape ([`EventBatch::check_shape`]): readers
-/// refuse the record otherwise.
+/// Appends `batch` as one record. The batch must keep its shape ([`EventBatch::check_shape`]): otherwise
+/// readers refuse the record, or (a `seq` of one number for several events) read other numbers.
 pub fn encode_batch(batch: &EventBatch, out: &mut Vec<u8>) {
     schema::write_header(&schema::EVENT_BATCH, out);
     write_body(batch, out);
@@ -132,7 +132,7 @@ pub(crate) fn read_stream_id(reader: &mut Reader<'_>, into: &mut String) -> Resu
 /// then there is nothing to copy or to decode.
 pub(crate) fn read_field_name(reader: &mut Reader<'_>, into: &mut String) -> Result<(), DecodeError> {
     const MEMBER: &str = "field name";
-    let bytes = reader.bytes(MEMBER, reader.left())?;
+    let bytes = reader.bytes(MEMBER, Reader::LENGTH_MAX)?;
     let plain = !bytes.is_empty() && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
     if bytes == into.as_bytes() && plain && bytes.len() <= FIELD_NAME_BYTES_MAX {
         return Ok(());
@@ -276,4 +276,99 @@ pub(crate) fn read_payload(reader: &mut Reader<'_>, into: &mut Option<Vec<u8>>) 
     slot.clear();
     slot.extend_from_slice(bytes);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::hex;
+
+    fn golden(batch: &EventBatch, body: &str) {
+        let (mut record, mut read) = (Vec::new(), EventBatch::default());
+        encode_batch(batch, &mut record);
+        assert_eq!(hex(&record), format!("c301558f1a222a96f4b0{}", body.replace([' ', '|'], "")));
+        decode_batch(&record, &mut read).unwrap();
+        assert_eq!(&read, batch);
+    }
+
+    #[test]
+    fn golden_bytes_of_a_regular_batch() {
+        let values = vec![1.0, -2.5, 0.0];
+        let batch = EventBatch {
+            stream_id: "bowl/7".into(),
+            arrival_ms: 1_700_000_000_250,
+            ts: vec![1_700_000_000_000, 1_700_000_000_100, 1_700_000_000_200],
+            seq: vec![41, 42, 43],
+            fields: vec![FieldColumn { name: "g".into(), rows: vec![], values }],
+            ..EventBatch::default()
+        };
+        // stream | arrival, no backfill, 3 events | first ts, steps | first seq, contiguous | one column | no payload
+        golden(
+            &batch,
+            "0c 626f776c2f37 | f4a3abfef962 00 06 | 80a0abfef962 04 c801 c801 00 | 02 52 00 \
+             | 02 02 67 00 06 000000000000f03f 00000000000004c0 0000000000000000 00 00 | 00",
+        );
+    }
+
+    #[test]
+    fn golden_bytes_of_an_irregular_batch() {
+        let batch = EventBatch {
+            stream_id: "s".into(),
+            arrival_ms: -1,
+            backfill: true,
+            ts: vec![5, 5],
+            seq: vec![u64::MAX, 1],
+            fields: vec![FieldColumn { name: "a".into(), rows: vec![1], values: vec![1.0] }],
+            payloads: vec![None, Some(vec![7, 8])],
+        };
+        // Equal times need no steps; seqs step by wrapping; the column names its one row.
+        golden(
+            &batch,
+            "02 73 | 01 01 04 | 0a 00 | 02 01 02 04 00 | 02 02 61 02 02 00 02 000000000000f03f 00 00 | 04 00 02 04 0708 00",
+        );
+    }
+
+    #[test]
+    fn a_batch_that_keeps_no_shape_is_refused_by_its_readers() {
+        let whole =
+            EventBatch { stream_id: "s".into(), ts: vec![1, 2], seq: vec![1, 2], ..EventBatch::default() };
+        let column = |rows, values| vec![FieldColumn { name: "a".into(), rows, values }];
+        for broken in [
+            EventBatch { ts: vec![], seq: vec![], ..whole.clone() },
+            EventBatch { seq: vec![7, 8, 9], ..whole.clone() },
+            EventBatch { fields: column(vec![], vec![1.0]), ..whole.clone() },
+            EventBatch { fields: column(vec![1, 0], vec![1.0, 2.0]), ..whole.clone() },
+            EventBatch { fields: column(vec![2], vec![1.0]), ..whole.clone() },
+            EventBatch { payloads: vec![None], ..whole.clone() },
+        ] {
+            let mut record = Vec::new();
+            encode_batch(&broken, &mut record);
+            let mut into = whole.clone();
+            assert!(decode_batch(&record, &mut into).is_err(), "{broken:?}");
+            assert!(into.is_empty());
+        }
+    }
+
+    /// The memory of one batch serves the next: nothing grows once it held the largest.
+    #[test]
+    fn decoding_reuses_the_columns() {
+        let batch = EventBatch {
+            stream_id: "s".into(),
+            ts: (0..100).collect(),
+            seq: (0..100).collect(),
+            fields: vec![FieldColumn { name: "a".into(), rows: vec![], values: vec![1.0; 100] }],
+            payloads: vec![Some(vec![1; 10]); 100],
+            ..EventBatch::default()
+        };
+        let (mut record, mut into) = (Vec::new(), EventBatch::default());
+        encode_batch(&batch, &mut record);
+        decode_batch(&record, &mut into).unwrap();
+        let at = |b: &EventBatch| {
+            let payload = b.payloads[99].as_ref().map(Vec::as_ptr);
+            (b.ts.as_ptr(), b.seq.as_ptr(), b.fields[0].values.as_ptr(), b.fields[0].name.as_ptr(), payload)
+        };
+        let before = at(&into);
+        decode_batch(&record, &mut into).unwrap();
+        assert_eq!(at(&into), before);
+    }
 }

@@ -47,3 +47,54 @@ pub(crate) fn read_body(reader: &mut Reader<'_>, into: &mut EventBatch) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode_batch, schema};
+
+    fn record(body: &[&[u8]]) -> Vec<u8> {
+        let mut record = Vec::new();
+        schema::write_header(&schema::EVENT, &mut record);
+        record.extend(body.concat());
+        record
+    }
+
+    #[test]
+    fn golden_bytes() {
+        // stream, ts 5, seq 9, arrival not set, no backfill, {a: 1.0}, payload 07 08
+        let one = 1.0f64.to_le_bytes();
+        let bytes = record(&[b"\x02s", &[10, 2, 18, 1, 0, 2, 2, b'a'], &one, &[0, 2, 4, 7, 8]]);
+        assert_eq!(bytes[..10], [0xc3, 1, 0x39, 0x13, 0xdf, 0x9a, 0x7e, 0x93, 0x17, 0x63]);
+        let mut read = EventBatch { payloads: vec![None; 3], ..EventBatch::default() };
+        decode_batch(&bytes, &mut read).unwrap();
+        let want = EventBatch {
+            stream_id: "s".into(),
+            arrival_ms: crate::ARRIVAL_UNSET_MS,
+            backfill: false,
+            ts: vec![5],
+            seq: vec![9],
+            fields: vec![FieldColumn { name: "a".into(), rows: vec![], values: vec![1.0] }],
+            payloads: vec![Some(vec![7, 8])],
+        };
+        assert_eq!(read, want);
+        // The same memory for an event without anything that may be left out.
+        decode_batch(&record(&[b"\x02s", &[10, 0, 2, 1, 0, 0]]), &mut read).unwrap();
+        let want = EventBatch {
+            stream_id: "s".into(),
+            arrival_ms: 1,
+            backfill: true,
+            ts: vec![5],
+            ..EventBatch::default()
+        };
+        assert_eq!(read, want);
+    }
+
+    #[test]
+    fn a_field_twice_is_refused() {
+        let zero = [0u8; 8];
+        let body: [&[u8]; 6] = [b"\x02s", &[10, 0, 0, 0, 4, 2, b'a'], &zero, &[2, b'a'], &zero, &[0, 0]];
+        let error = decode_batch(&record(&body), &mut EventBatch::default()).unwrap_err();
+        assert_eq!(error, evenkeel_model::BatchError::Twice("a".into()).into());
+    }
+}

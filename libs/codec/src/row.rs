@@ -231,3 +231,123 @@ fn skip_optional(reader: &mut Reader<'_>, member: &'static str) -> Result<(), De
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::hex;
+    use evenkeel_model::{DropReason, FieldStats, SeqRange};
+
+    /// Two events in [10 s, 15 s), another one refused.
+    pub(crate) fn example() -> WindowRow {
+        WindowRow {
+            stream_id: "s".into(),
+            span: WindowSpan { size_ms: 5_000, window_id: 2 },
+            closed_by: ClosedBy::Idle,
+            max_ts: 14_000,
+            first_arrival: 12_001,
+            last_arrival: 14_001,
+            count: 3,
+            seqs: vec![SeqRange { lo: 7, hi: 8, count: 2 }, SeqRange { lo: 11, hi: 13, count: 1 }],
+            dropped: vec![(DropReason::Duplicate, 1)],
+            stats: vec![FieldStats {
+                name: "g".into(),
+                count: 2,
+                min: 1.0,
+                max: 3.0,
+                sum: 4.0,
+                sum_lo: 0.0,
+                mean: 2.0,
+                m2: 2.0,
+                first: 1.0,
+                first_ts: 12_000,
+                first_seq: 7,
+                last: 3.0,
+                last_ts: 14_000,
+                last_seq: 11,
+            }],
+            events: None,
+        }
+    }
+
+    const HEADER: &str = "c3018a1f1ec95fc15d59";
+
+    #[test]
+    fn golden_bytes_of_a_row() {
+        let mut record = Vec::new();
+        encode_row(&example(), &mut record);
+        let body = "00 02 73 904e 04 a09c01 b0ea01 04 e0da01 c2bb01 e2da01 | 06 02 0e 02 1a | 04 0e 02 00 06 04 04 00 \
+                    | 08 | 02 12 6475706c6963617465 02 00 | 02 02 67 04 000000000000f03f 0000000000000840 \
+                    0000000000001040 0000000000000000 0000000000000040 0000000000000040 000000000000f03f c0bb01 0e \
+                    0000000000000840 e0da01 16 00 | 00 00";
+        assert_eq!(hex(&record), format!("{HEADER}{}", body.replace([' ', '|'], "")));
+        assert_eq!(decode_window_record(&record), Ok(WindowRecord::Row(Box::new(example()))));
+    }
+
+    #[test]
+    fn golden_bytes_of_a_late_record() {
+        let events =
+            EventBatch { stream_id: "s".into(), arrival_ms: 90, ts: vec![12, 11], ..EventBatch::default() };
+        let late = LateRecord { size_ms: 5, window_id: 2, arrivals: vec![91, 90], events };
+        let mut record = Vec::new();
+        encode_late(&late, &mut record);
+        let body = "02 02 73 0a 04 14 1e 0c 18 b401 b601 | 04 00 00 00 00 00 00 \
+                    | 02 02 73 b401 00 04 18 02 01 00 00 00 00 00 | 04 02 00 00";
+        assert_eq!(hex(&record), format!("{HEADER}{}", body.replace([' ', '|'], "")));
+        assert_eq!(decode_window_record(&record), Ok(WindowRecord::Late(Box::new(late))));
+        assert_eq!(decode_row_head(&record), Ok(None));
+    }
+
+    /// A ring may have given the row's events away before it closed.
+    #[test]
+    fn a_row_whose_events_are_gone_is_a_row() {
+        let events = EventBatch { stream_id: "s".into(), ..EventBatch::default() };
+        let row = WindowRow { events: Some(events), ..example() };
+        let mut record = Vec::new();
+        encode_row(&row, &mut record);
+        assert_eq!(decode_window_record(&record), Ok(WindowRecord::Row(Box::new(row))));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let member_of = |record: &[u8]| match decode_window_record(record) {
+            Err(DecodeError::Contradiction { member, .. }) => member,
+            other => panic!("{other:?}"),
+        };
+        let written = |row: WindowRow| {
+            let mut record = Vec::new();
+            encode_row(&row, &mut record);
+            record
+        };
+        let seqs =
+            |pairs: &[(u64, u64)]| pairs.iter().map(|&(lo, hi)| SeqRange { lo, hi, count: 1 }).collect();
+        assert_eq!(
+            member_of(&written(WindowRow { seqs: seqs(&[(5, 6), (6, 7)]), ..example() })),
+            "seq_ranges"
+        );
+        assert_eq!(
+            member_of(&written(WindowRow { seqs: seqs(&[(5, 6), (1, 9)]), ..example() })),
+            "seq_ranges"
+        );
+        let none = vec![SeqRange { lo: 5, hi: 6, count: 0 }];
+        assert_eq!(member_of(&written(WindowRow { seqs: none, ..example() })), "seq_ranges");
+        let dropped = vec![(DropReason::Late, 1), (DropReason::Late, 2)];
+        assert_eq!(member_of(&written(WindowRow { dropped, ..example() })), "dropped");
+        let stats = [example().stats, example().stats].concat();
+        assert_eq!(member_of(&written(WindowRow { stats, ..example() })), "stats");
+        let span = WindowSpan { size_ms: 0, window_id: 2 };
+        assert_eq!(member_of(&written(WindowRow { span, ..example() })), "window_id");
+        let events = Some(EventBatch { stream_id: "t".into(), ts: vec![1], ..EventBatch::default() });
+        assert_eq!(member_of(&written(WindowRow { events, ..example() })), "events");
+        let mut late = Vec::new();
+        encode_late(
+            &LateRecord {
+                size_ms: 5,
+                events: EventBatch { stream_id: "s".into(), ..EventBatch::default() },
+                ..LateRecord::default()
+            },
+            &mut late,
+        );
+        assert_eq!(member_of(&late), "events");
+    }
+}

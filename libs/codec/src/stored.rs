@@ -27,7 +27,7 @@ pub fn decode_stored(bytes: &[u8]) -> Result<StoredRow, DecodeError> {
         max: i32::MAX as usize,
     })?;
     let late_offset = reader.long("late_offset")?;
-    let row = reader.bytes("row", reader.left())?;
+    let row = reader.bytes("row", Reader::LENGTH_MAX)?;
     reader.end()?;
     match decode_window_record(row)? {
         WindowRecord::Row(row) => Ok(StoredRow { row: *row, revision, late_offset }),
@@ -35,5 +35,49 @@ pub fn decode_stored(bytes: &[u8]) -> Result<StoredRow, DecodeError> {
             member: "row",
             why: "a store holds rows, this is a late record",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode_late;
+    use crate::schema::hex;
+    use evenkeel_model::{ClosedBy, EventBatch, LateRecord, WindowRow, WindowSpan};
+
+    #[test]
+    fn golden_bytes() {
+        let row = WindowRow {
+            stream_id: "s".into(),
+            span: WindowSpan { size_ms: 5, window_id: 2 },
+            closed_by: ClosedBy::End,
+            max_ts: 14,
+            first_arrival: 12,
+            last_arrival: 14,
+            count: 1,
+            seqs: vec![],
+            dropped: vec![],
+            stats: vec![],
+            events: None,
+        };
+        let stored = StoredRow { row, revision: 3, late_offset: -1 };
+        let mut out = Vec::new();
+        encode_stored(&stored, &mut out);
+        // revision, offset, length, then the row with its own header
+        let want = "c301b6357e177eca6cf0 06 01 3c c3018a1f1ec95fc15d59 00 02 73 0a 04 14 1e 0a 1c 18 1c 02 0000000000000000";
+        assert_eq!(hex(&out), want.replace(' ', ""));
+        assert_eq!(decode_stored(&out), Ok(stored));
+    }
+
+    #[test]
+    fn a_late_record_is_no_stored_row() {
+        let events = EventBatch { stream_id: "s".into(), ts: vec![1], ..EventBatch::default() };
+        let late = LateRecord { size_ms: 5, window_id: 0, arrivals: vec![1], events };
+        let (mut row, mut out) = (Vec::new(), Vec::new());
+        encode_late(&late, &mut row);
+        schema::write_header(&schema::STORED_ROW, &mut out);
+        out.extend_from_slice(&[0, 1, 2 * row.len() as u8]);
+        out.extend_from_slice(&row);
+        assert!(matches!(decode_stored(&out), Err(DecodeError::Contradiction { member: "row", .. })));
     }
 }

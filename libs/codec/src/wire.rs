@@ -56,6 +56,9 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Longest bytes or text of any record; what is left of the record bounds them further.
+    pub(crate) const LENGTH_MAX: usize = i32::MAX as usize;
+
     /// At the start of a record's body.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
@@ -186,10 +189,10 @@ impl<'a> Reader<'a> {
         self.take(length, member)
     }
 
-    /// Text, of any length the record holds; its reader checks what the text may be.
+    /// Text, of any length the record holds: nothing is copied; its reader checks what the text may be.
     #[inline]
     pub(crate) fn text(&mut self, member: &'static str) -> Result<&'a str, DecodeError> {
-        let bytes = self.bytes(member, self.left())?;
+        let bytes = self.bytes(member, Self::LENGTH_MAX)?;
         std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8 { member })
     }
 
