@@ -82,6 +82,11 @@ impl Outputs {
         self.records.push(OutRecord { topic, partition, key, value, headers });
     }
 
+    /// Drops the records of one partition (its bytes stay until the next `clear`).
+    pub fn drop_partition(&mut self, partition: u32) {
+        self.records.retain(|r| r.partition != partition);
+    }
+
     /// The records, in order of appending.
     pub fn records(&self) -> &[OutRecord] {
         &self.records

@@ -296,6 +296,12 @@ impl Core {
         self.offsets.committed != Some(self.offsets.position) || self.clocks.floor != self.clocks.floor_committed
     }
 
+    /// Breaks [`Sabotage::WallAtEnd`]'s rule.
+    #[cfg(feature = "sabotage")]
+    pub fn sabotage_live_clock(&mut self, wall_ms: i64) {
+        self.clocks.live = self.clocks.live.max(wall_ms);
+    }
+
     /// The ledger (EK-SUM-1).
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
