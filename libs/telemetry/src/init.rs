@@ -17,6 +17,7 @@ use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_
 use std::io::IsTerminal;
 use std::sync::mpsc;
 use std::time::Duration;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -139,9 +140,10 @@ impl Telemetry {
             meters = meters.with_reader(metrics_out(otlp)?);
             tracer = Some(traces_out(otlp, resource)?);
         }
-        let spans = tracer
-            .as_ref()
-            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("evenkeel")));
+        let spans = tracer.as_ref().map(|provider| {
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("evenkeel"));
+            layer.with_filter(filter_fn(|span| !exports_itself(span.target())))
+        });
         let metrics = Metrics::with(meters)?;
         tracing_subscriber::registry()
             .with(log_lines(settings))
@@ -190,6 +192,11 @@ fn resource(settings: &Settings) -> Resource {
         builder = builder.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, settings.instance.clone()));
     }
     builder.build()
+}
+
+/// Spans of what carries spans out: exported, each export would make new ones.
+fn exports_itself(target: &str) -> bool {
+    ["h2", "hyper", "tonic", "tower", "opentelemetry"].iter().any(|carrier| target.starts_with(carrier))
 }
 
 fn log_lines(settings: &Settings) -> Box<dyn Layer<Registry> + Send + Sync> {

@@ -2,6 +2,7 @@
 
 use evenkeel_telemetry::names::{coalescer, ingest, process};
 use evenkeel_telemetry::{Emitter, LogTail, Metrics, event};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
 event! {
@@ -28,7 +29,10 @@ fn lines_of(run: impl FnOnce(&Emitter)) -> (Vec<String>, Metrics) {
     let tail = LogTail::new(1000);
     let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(tail.clone());
     let emitter = Emitter::new(Metrics::new().unwrap());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || run(&emitter));
+    tracing::subscriber::with_default(
+        tracing_subscriber::registry().with(layer).with(LevelFilter::INFO),
+        || run(&emitter),
+    );
     (tail.lines(), emitter.metrics().clone())
 }
 
