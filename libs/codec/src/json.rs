@@ -6,6 +6,7 @@
 mod base64;
 mod event;
 mod row;
+mod scalar;
 mod timestamp;
 
 pub use event::{EventTextError, JsonEvent, parse_event};

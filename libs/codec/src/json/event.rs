@@ -4,13 +4,12 @@
 //! A member this program does not know is refused, not ignored: a misspelt `fields` would lose data in
 //! silence. A member that is `null` is as if it were not there, except inside `fields`.
 
-use super::{base64, parse_timestamp};
+use super::scalar::{Scalar, Text, cut};
 use evenkeel_model::limits::{FIELDS_MAX, PAYLOAD_BYTES_MAX};
-use evenkeel_model::{StreamIdError, check_field_name, check_stream_id};
+use evenkeel_model::{StreamIdError, check_field_name};
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use std::borrow::Cow;
 use std::fmt;
 
 /// An event of a JSON text. It keeps the limits of the contract, but for its time's range (admission's).
@@ -205,167 +204,137 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, '_> {
     }
 }
 
-/// Text, borrowed from the line where it holds no escapes.
-struct Text<'de>(Cow<'de, str>);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse_timestamp;
 
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => Ok(Self(text)),
-            other => Err(de::Error::custom(other.shown())),
-        }
+    fn refused(line: &str) -> String {
+        parse_event(line.as_bytes()).unwrap_err().to_string()
     }
-}
 
-/// A value of any type. Arrays and objects are read over: no member but `fields` may be one.
-enum Scalar<'de> {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Negative(i64),
-    Float(f64),
-    Text(Cow<'de, str>),
-    Array,
-    Object,
-}
-
-impl Scalar<'_> {
-    fn stream_id(self) -> Result<String, EventTextError> {
-        let Self::Text(text) = self else {
-            return Err(self.refused("stream_id", "it must be text of 1 to 256 bytes"));
+    #[test]
+    fn an_event_with_everything() {
+        let line =
+            br#" {"stream_id": "bowl/7", "ts": "2023-11-14T22:13:20.250Z", "seq": 18446744073709551615,
+            "arrival": 1700000000300, "payload": "Zm9v",
+            "fields": {"g": 12.5, "lid\u00e9": true, "off": false, "n": -3, "big": 9007199254740993}} "#;
+        let fields =
+            [("g", 12.5), ("lidé", 1.0), ("off", 0.0), ("n", -3.0), ("big", 9_007_199_254_740_992.0)];
+        let want = JsonEvent {
+            stream_id: Some("bowl/7".into()),
+            ts: 1_700_000_000_250,
+            seq: Some(u64::MAX),
+            arrival: Some(1_700_000_000_300),
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            payload: Some(b"foo".to_vec()),
         };
-        match check_stream_id(&text) {
-            Ok(()) => Ok(text.into_owned()),
-            Err(source) => Err(EventTextError::Text { member: "stream_id".to_owned(), source }),
+        assert_eq!(parse_event(line), Ok(want));
+    }
+
+    #[test]
+    fn only_the_time_is_needed_and_null_is_nothing() {
+        let bare = JsonEvent { ts: 5, ..JsonEvent::default() };
+        let nulls = r#"{"stream_id":null,"ts":"5","seq":null,"arrival":null,"fields":null,"payload":null}"#;
+        for line in [r#"{"ts":5}"#, r#"{"ts":5.0}"#, nulls] {
+            assert_eq!(parse_event(line.as_bytes()).as_ref(), Ok(&bare), "{line}");
+        }
+        for line in ["{}", r#"{"ts":null}"#] {
+            assert_eq!(parse_event(line.as_bytes()), Err(EventTextError::NoTime));
         }
     }
 
-    fn time(self, member: &str) -> Result<i64, EventTextError> {
-        const WANT: &str = "it must be integer ms since the epoch that fit 64 bits, or RFC 3339 text";
-        match self {
-            Self::Text(text) => parse_timestamp(&text),
-            Self::Unsigned(ms) => i64::try_from(ms).map_err(|_| Self::Unsigned(ms).refused(member, WANT)),
-            Self::Negative(ms) => Ok(ms),
-            // Some writers know no integers: 1.7e12 is one, as far as doubles are exact.
-            Self::Float(ms) if ms.fract() == 0.0 && ms.abs() <= EXACT_MAX => Ok(ms as i64),
-            other => Err(other.refused(member, WANT)),
+    #[test]
+    fn times_that_do_not_fit_are_refused() {
+        let edge = parse_event(br#"{"ts":9223372036854775807}"#).unwrap();
+        assert_eq!(edge.ts, i64::MAX);
+        for ts in [
+            "9223372036854775808",
+            "\"9223372036854775808\"",
+            "1e300",
+            "1.5",
+            "true",
+            "[]",
+            "-9223372036854775809",
+        ] {
+            let message = refused(&format!("{{\"ts\":{ts}}}"));
+            assert!(message.contains("integer ms") && message.contains("RFC 3339"), "{message}");
         }
+        assert!(
+            refused(r#"{"ts":9223372036854775808}"#).starts_with("ts is 9223372036854775808; it must be")
+        );
+        assert!(refused(r#"{"ts":"now"}"#).contains("\"now\" is no time"));
     }
 
-    fn seq(self) -> Result<u64, EventTextError> {
-        match self {
-            Self::Unsigned(seq) => Ok(seq),
-            other => Err(other.refused("seq", "it must be an integer from 0 to 18446744073709551615")),
+    #[test]
+    fn every_message_names_the_member_and_what_is_allowed() {
+        for (line, parts) in [
+            (r#"{"ts":1,"ts":2}"#, ["\"ts\" is given twice", "give it once"]),
+            (r#"{"ts":1,"fields":{"a":1,"a":2}}"#, ["\"a\" is given twice", "give it once"]),
+            (
+                r#"{"ts":1,"field":{}}"#,
+                ["\"field\" is no member", "stream_id, ts, seq, arrival, fields, payload"],
+            ),
+            (r#"{"ts":1,"seq":-1}"#, ["seq is -1", "from 0 to 18446744073709551615"]),
+            (r#"{"ts":1,"seq":1.5}"#, ["seq is 1.5", "integer"]),
+            (r#"{"ts":1,"stream_id":7}"#, ["stream_id is 7", "text of 1 to 256 bytes"]),
+            (r#"{"ts":1,"stream_id":""}"#, ["stream_id is empty", "1 to 256 bytes"]),
+            (r#"{"ts":1,"stream_id":"a\u0000"}"#, ["stream_id holds a control character", "byte 1"]),
+            (r#"{"ts":1,"fields":{"a":"1"}}"#, ["fields.a is the text \"1\"", "a number, true or false"]),
+            (r#"{"ts":1,"fields":{"a":null}}"#, ["fields.a is null", "leave a field without a value out"]),
+            (r#"{"ts":1,"fields":{"a":{"b":1}}}"#, ["fields.a is an object", "a number"]),
+            (r#"{"ts":1,"fields":{"a":[1,[2]]}}"#, ["fields.a is an array", "a number"]),
+            (r#"{"ts":1,"fields":{"":1}}"#, ["the name of field number 1 is empty", "send"]),
+            (r#"{"ts":1,"fields":[1]}"#, ["fields to be an object", "column"]),
+            (r#"{"ts":1,"payload":"?"}"#, ["payload is the text \"?\"", "base64"]),
+            (r#"{"ts":1,"payload":1}"#, ["payload is 1", "base64"]),
+            (r#"{"ts":1,"fields":{"a":1e999}}"#, ["number out of range", "column"]),
+            (r#"{"ts":1,"fields":{"a":NaN}}"#, ["not a JSON object", "column"]),
+            (r#"{"ts":1} x"#, ["trailing characters", "column 10"]),
+            (r#"{"ts":1"#, ["EOF", "column"]),
+            ("[]", ["expected an object such as", "sequence"]),
+            ("", ["not a JSON object", "EOF"]),
+        ] {
+            let message = refused(line);
+            assert!(parts.iter().all(|part| message.contains(part)), "{line} -> {message}");
         }
+        assert!(parse_event(b"{\"ts\":1,\"stream_id\":\"\xff\"}").is_err());
     }
 
-    fn number(self, name: &str) -> Result<f64, EventTextError> {
-        match self {
-            Self::Float(value) => Ok(value),
-            Self::Unsigned(value) => Ok(value as f64),
-            Self::Negative(value) => Ok(value as f64),
-            Self::Bool(value) => Ok(f64::from(u8::from(value))),
-            other => Err(other.refused(
-                &format!("fields.{name}"),
-                "a field must be a number, true or false; leave a field without a value out",
-            )),
-        }
-    }
-
-    fn payload(self) -> Result<Vec<u8>, EventTextError> {
-        const WANT: &str = "it must be text in base64 (standard alphabet)";
-        let Self::Text(text) = self else {
-            return Err(self.refused("payload", WANT));
+    #[test]
+    fn limits_hold() {
+        let fields = |n: usize| (0..n).map(|i| format!("\"f{i}\":{i}")).collect::<Vec<_>>().join(",");
+        let line = |n| format!("{{\"ts\":1,\"fields\":{{{}}}}}", fields(n));
+        assert_eq!(parse_event(line(64).as_bytes()).unwrap().fields.len(), 64);
+        assert_eq!(parse_event(line(65).as_bytes()), Err(EventTextError::TooManyFields));
+        let payload = |digits: usize| {
+            parse_event(format!("{{\"ts\":1,\"payload\":\"{}\"}}", "A".repeat(digits)).as_bytes())
         };
-        // 4 digits for 3 bytes: longer texts are refused before they are decoded.
-        if text.len().div_ceil(4) > PAYLOAD_BYTES_MAX.div_ceil(3) {
-            return Err(EventTextError::PayloadTooLarge(text.len() / 4 * 3));
-        }
-        match base64::decode(&text) {
-            Some(bytes) if bytes.len() > PAYLOAD_BYTES_MAX => {
-                Err(EventTextError::PayloadTooLarge(bytes.len()))
-            }
-            Some(bytes) => Ok(bytes),
-            None => Err(Self::Text(text).refused("payload", WANT)),
-        }
+        assert_eq!(payload(87_382).unwrap().payload.map(|bytes| bytes.len()), Some(65_536));
+        assert_eq!(payload(87_383), Err(EventTextError::PayloadTooLarge(65_537)));
+        assert!(matches!(payload(1 << 20), Err(EventTextError::PayloadTooLarge(_))));
+        let deep = "[".repeat(1 << 20);
+        assert!(refused(&format!("{{\"ts\":1,\"seq\":{deep}")).contains("EOF"));
+        assert!(refused(&format!("{{\"{}\":1}}", "x".repeat(1 << 20))).len() < 400);
     }
 
-    fn refused(&self, member: &str, want: &'static str) -> EventTextError {
-        EventTextError::Value { member: member.to_owned(), got: self.shown(), want }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Self::Null => "null".to_owned(),
-            Self::Bool(value) => value.to_string(),
-            Self::Unsigned(value) => value.to_string(),
-            Self::Negative(value) => value.to_string(),
-            Self::Float(value) => format!("{value:?}"),
-            Self::Text(text) => format!("the text {:?}", cut(text)),
-            Self::Array => "an array".to_owned(),
-            Self::Object => "an object".to_owned(),
+    #[test]
+    fn numbers_are_read_to_the_last_bit() {
+        for value in [0.1, 1.0 / 3.0, 5e-324, f64::MAX, 9.355_566_448_557_81e-308, 2.225_073_858_507_201e-308]
+        {
+            let event =
+                parse_event(format!("{{\"ts\":1,\"fields\":{{\"a\":{value:?}}}}}").as_bytes()).unwrap();
+            assert_eq!(event.fields[0].1.to_bits(), value.to_bits(), "{value:?}");
         }
     }
-}
 
-/// Up to here doubles hold every integer: 2⁵³.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-
-/// What of a text an error shows: its first 64 characters.
-fn cut(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
-impl<'de> Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Unsigned(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Negative(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Float(value))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Array)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Object)
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(line in "\\PC{0,80}", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+            let _ = parse_event(line.as_bytes());
+            let _ = parse_event(&bytes);
+            let _ = parse_event(&[b"{\"ts\":", &bytes[..], b"}"].concat());
+            let _ = parse_timestamp(&line);
+        }
     }
 }

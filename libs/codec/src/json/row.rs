@@ -115,3 +115,92 @@ impl Serialize for OneEvent<'_> {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_model::{ClosedBy, DropReason, FieldColumn, SeqRange, WindowRow, WindowSpan};
+    use proptest::prelude::*;
+
+    fn example(value: f64) -> StoredRow {
+        let events = EventBatch {
+            stream_id: "bowl/7".into(),
+            ts: vec![12_000, 14_000],
+            seq: vec![7, 9],
+            fields: vec![FieldColumn { name: "g".into(), rows: vec![1], values: vec![value] }],
+            ..EventBatch::default()
+        };
+        let stats = FieldStats {
+            name: "g \"x\"".into(),
+            count: 1,
+            min: value,
+            max: value,
+            sum: value,
+            sum_lo: -0.0,
+            mean: value,
+            m2: 0.0,
+            first: value,
+            first_ts: 14_000,
+            first_seq: 9,
+            last: value,
+            last_ts: 14_000,
+            last_seq: 9,
+        };
+        let row = WindowRow {
+            stream_id: "bowl/7".into(),
+            span: WindowSpan { size_ms: 5_000, window_id: 2 },
+            closed_by: ClosedBy::Watermark,
+            max_ts: 17_000,
+            first_arrival: 12_001,
+            last_arrival: 14_001,
+            count: 2,
+            seqs: vec![SeqRange { lo: 7, hi: 7, count: 1 }, SeqRange { lo: 9, hi: 9, count: 1 }],
+            dropped: vec![(DropReason::Duplicate, 1), (DropReason::Late, 2)],
+            stats: vec![stats],
+            events: Some(events),
+        };
+        StoredRow { row, revision: 2, late_offset: 31 }
+    }
+
+    fn text(row: &StoredRow) -> String {
+        let mut out = b"before ".to_vec();
+        write_row(row, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn golden_text() {
+        let want = concat!(
+            r#"{"kind":"row","stream_id":"bowl/7","size_ms":5000,"window_id":2,"t_start":10000,"t_end":15000,"#,
+            r#""closed_by":"watermark","max_ts":17000,"first_arrival":12001,"last_arrival":14001,"count":2,"#,
+            r#""seq_min":7,"seq_max":9,"seq_ranges":[[7,7,1],[9,9,1]],"missing":1,"#,
+            r#""dropped":{"duplicate":1,"late":2},"stats":{"g \"x\"":{"count":1,"min":0.1,"max":0.1,"sum":0.1,"#,
+            r#""sum_lo":-0.0,"mean":0.1,"m2":0.0,"first":0.1,"first_ts":14000,"first_seq":9,"last":0.1,"#,
+            r#""last_ts":14000,"last_seq":9}},"late_merged":2,"revision":2,"late_offset":31,"#,
+            r#""events":[{"ts":12000,"seq":7,"fields":{}},{"ts":14000,"seq":9,"fields":{"g":0.1}}]}"#,
+        );
+        assert_eq!(text(&example(0.1)), want);
+    }
+
+    #[test]
+    fn a_row_without_seq_and_events_keeps_its_members() {
+        let mut stored = example(1.0);
+        (stored.row.seqs, stored.row.events, stored.row.dropped) = (vec![], None, vec![]);
+        let value: serde_json::Value = serde_json::from_str(&text(&stored)).unwrap();
+        assert!(value["seq_min"].is_null() && value["seq_ranges"] == serde_json::json!([]));
+        assert!(value.get("events").is_none() && value["dropped"] == serde_json::json!({}));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_valid_json_and_reads_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            let read: serde_json::Value = serde_json::from_str(&text(&example(value))).unwrap();
+            let min = &read["stats"]["g \"x\""]["min"];
+            match value.is_finite() {
+                true => prop_assert_eq!(min.as_f64().unwrap().to_bits(), bits),
+                false => prop_assert!(min.is_null()), // no row holds one
+            }
+        }
+    }
+}
