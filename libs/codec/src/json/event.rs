@@ -7,9 +7,7 @@
 use super::scalar::{Scalar, Text, cut};
 use evenkeel_model::limits::{FIELDS_MAX, PAYLOAD_BYTES_MAX};
 use evenkeel_model::{StreamIdError, check_field_name};
-use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::fmt;
 
 /// An event of a JSON text. It keeps the limits of the contract, but for its time's range (admission's).
