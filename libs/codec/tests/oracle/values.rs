@@ -103,10 +103,13 @@ fn seqs() -> impl Strategy<Value = Vec<SeqRange>> {
     })
 }
 
+/// Count, the eight doubles in the schema's order, first and last ts, first and last seq.
+type Numbers = (u64, Vec<f64>, [i64; 2], [u64; 2]);
+
 fn stats() -> impl Strategy<Value = Vec<FieldStats>> {
     let one = (any::<u64>(), vec(number(), 8), any::<[i64; 2]>(), any::<[u64; 2]>());
     btree_map(field_name(), one, 0..5).prop_map(|named| {
-        let field = |(name, (count, v, ts, seq)): (String, (u64, Vec<f64>, [i64; 2], [u64; 2]))| FieldStats {
+        let field = |(name, (count, v, ts, seq)): (String, Numbers)| FieldStats {
             name,
             count,
             min: v[0],
