@@ -1,1 +1,41 @@
-//! The Kafka log: transactions per tick, recovery reads, rebalance, admin
+//! The Kafka log: the only crate that names rdkafka.
+//!
+//! Owns: [`KafkaWorker`] (consumer group member + transactional producer), [`KafkaAppender`] (idempotent
+//! appends), [`topics`] (what must exist, created and compared). Never: what a record means (codec), when
+//! a window closes (window). Keeps: one transaction per commit with offsets and the way back in it
+//! (docs/recovery.md); nothing of a partition flows before `Start`; one outcome per commit and per ticket.
+//!
+//! Threads of a worker: the caller's (poll + driver), `kafka-txn` for the blocking transaction calls, and
+//! `kafka-scout` for the blocking lookups of a newly assigned partition, so that the others keep ticking.
+//!
+//! Group protocol: the classic one with cooperative rebalancing is the default, KIP-848 is a setting. Both
+//! pass the same tests. Classic wins where it counts here: session timeout and heartbeat are the client's
+//! to set, so a killed worker is replaced and a leaving one is noticed on the service's own terms; with
+//! KIP-848 both are broker settings, 45 s and 5 s on a broker as it comes.
+
+mod appender;
+mod at_end;
+mod config;
+mod connect;
+mod context;
+mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
+mod held;
+mod native;
+mod reader;
+mod records;
+mod scout;
+mod security;
+pub mod topics;
+mod txn;
+mod units;
+mod wake;
+mod worker;
+
+pub use appender::KafkaAppender;
+pub use config::{Compression, GroupProtocol, KafkaConfig, Limits, Timeouts, TopicNames};
+pub use error::ConnectError;
+pub use security::{SaslMechanism, Security, SecurityProtocol};
+pub use units::{ByteSize, Millis, UnitError};
+pub use worker::{KafkaWorker, WorkerOptions};

@@ -1,0 +1,91 @@
+//! First contact: a broker answers within a deadline, the topics are there and agree.
+//! Owns: the checks at start. Never: retries later on.
+
+use crate::context::MemberContext;
+use crate::{ConnectError, KafkaConfig};
+use evenkeel_model::Topic;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::time::{Duration, Instant};
+
+/// The longest one attempt to reach a broker waits before it looks at what the client complained about.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
+/// Waits until a broker answers.
+pub(crate) fn reach(
+    consumer: &BaseConsumer<MemberContext>,
+    config: &KafkaConfig,
+) -> Result<(), ConnectError> {
+    let start = Instant::now();
+    let patience = config.timeouts.connect.duration();
+    loop {
+        let left = patience.saturating_sub(start.elapsed());
+        let error = match consumer.fetch_metadata(Some(&config.topic(Topic::Events)), left.min(ATTEMPT)) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        // Serves the client's error events, which say why.
+        while consumer.poll(Duration::ZERO).is_some() {}
+        if start.elapsed() >= patience {
+            let notes = consumer.context().notes();
+            let last = match notes.last_error.is_empty() {
+                true => error.to_string(),
+                false => notes.last_error.clone(),
+            };
+            return Err(ConnectError::Unreachable {
+                brokers: config.brokers.clone(),
+                waited_ms: start.elapsed().as_millis() as u64,
+                last,
+            });
+        }
+    }
+}
+
+/// The partition count of a topic, which must exist.
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    topic: Topic,
+) -> Result<u32, ConnectError> {
+    let name = config.topic(topic);
+    let metadata = client
+        .fetch_metadata(Some(&name), config.timeouts.call.duration())
+        .map_err(|e| ConnectError::refused(format!("asking for the partitions of {name}"), e))?;
+    let found = metadata.topics().iter().find(|t| t.name() == name);
+    match found.map(|t| (t.error(), t.partitions().len() as u32)) {
+        Some((None, n)) if n > 0 => Ok(n),
+        Some((Some(error), _)) if !is_missing(error) => Err(ConnectError::refused(
+            format!("asking for the partitions of {name}"),
+            rdkafka::error::RDKafkaErrorCode::from(error),
+        )),
+        _ => Err(ConnectError::NoTopic { topic: name }),
+    }
+}
+
+fn is_missing(error: rdkafka::types::RDKafkaRespErr) -> bool {
+    use rdkafka::types::RDKafkaRespErr as E;
+    matches!(
+        error,
+        E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+    )
+}
+
+/// The partition count of the events topic, after checking that windows and marks have as many.
+pub(crate) fn co_partitions<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+) -> Result<u32, ConnectError> {
+    let wanted = partitions(client, config, Topic::Events)?;
+    for topic in [Topic::Windows, Topic::Marks] {
+        let found = partitions(client, config, topic)?;
+        if found != wanted {
+            return Err(ConnectError::Partitions {
+                topic: config.topic(topic),
+                found,
+                events: config.topic(Topic::Events),
+                wanted,
+            });
+        }
+    }
+    Ok(wanted)
+}

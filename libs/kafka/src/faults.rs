@@ -1,0 +1,92 @@
+//! Puts a log into states that only a crash leaves behind. For tests.
+//! Owns: transactions that nobody ends. Never: compiled into the product (feature `faults`).
+
+use crate::txn::{TxnContext, headers_of};
+use crate::{ConnectError, KafkaConfig, scout::init_transactions};
+use evenkeel_model::Topic;
+use evenkeel_seam::{Outputs, Position};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// A transaction that was begun and is left open, as by a worker killed before its commit. It stays open
+/// while this value lives, until it is aborted, fenced, or its timeout has passed.
+pub struct OpenTransaction {
+    producer: BaseProducer<TxnContext>,
+    patience: Duration,
+}
+
+impl OpenTransaction {
+    /// Begins a transaction under `id`, appends `outputs`, and adds `positions` of `topic` for `group`
+    /// (none: the offsets stay as they are).
+    pub fn begin(
+        config: &KafkaConfig,
+        id: &str,
+        group: &str,
+        topic: Topic,
+        outputs: &Outputs,
+        positions: &[Position],
+    ) -> Result<Self, ConnectError> {
+        let refused = |what: &str, e: &dyn std::fmt::Display| ConnectError::refused(what, e);
+        let producer: BaseProducer<TxnContext> = config
+            .transactional(id)?
+            .create_with_context(TxnContext::default())
+            .map_err(|e| refused("making the producer", &e))?;
+        init_transactions(&producer, config, id)?;
+        producer.begin_transaction().map_err(|e| refused("begin", &e))?;
+        for record in outputs.records() {
+            let name = config.topic(record.topic);
+            let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&name, record.topic as usize)
+                    .partition(record.partition as i32);
+            to_send.key = outputs.key(record);
+            to_send.payload = outputs.value(record);
+            to_send.headers = headers_of(outputs, record);
+            producer.send(to_send).map_err(|(e, _)| refused("produce", &e))?;
+        }
+        let patience = config.timeouts.call.duration();
+        let until = Instant::now() + patience;
+        while producer.in_flight_count() > 0 && Instant::now() < until {
+            producer.poll(Duration::from_millis(1));
+        }
+        if !positions.is_empty() {
+            let mut list = TopicPartitionList::new();
+            for position in positions {
+                let mut element = list.add_partition(&config.topic(topic), position.partition as i32);
+                let offset = Offset::Offset(position.offset as i64);
+                element.set_offset(offset).map_err(|e| refused("offset", &e))?;
+            }
+            let metadata = outsider(config, group)?;
+            producer
+                .send_offsets_to_transaction(&list, &metadata, patience)
+                .map_err(|e| refused("send offsets", &e))?;
+        }
+        Ok(Self { producer, patience })
+    }
+
+    /// Ends it by an abort: the log then holds aborted records.
+    pub fn abort(self) -> Result<(), ConnectError> {
+        self.producer
+            .abort_transaction(self.patience)
+            .map_err(|e| ConnectError::refused("abort", e))
+    }
+
+    /// Tries to commit it, as a zombie would.
+    pub fn commit(self) -> Result<(), ConnectError> {
+        self.producer
+            .commit_transaction(self.patience)
+            .map_err(|e| ConnectError::refused("commit", e))
+    }
+}
+
+/// The metadata of somebody who is no member of the group: accepted while the group has none, or from
+/// before generations were checked.
+fn outsider(config: &KafkaConfig, group: &str) -> Result<ConsumerGroupMetadata, ConnectError> {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    let mut client: ClientConfig = config.client()?;
+    client.set("group.id", group);
+    let consumer: BaseConsumer =
+        client.create().map_err(|e| ConnectError::refused("making the consumer", e))?;
+    consumer.group_metadata().ok_or_else(|| ConnectError::refused("group metadata", "none"))
+}

@@ -1,0 +1,258 @@
+//! The hot receive path, straight on librdkafka: whole batches per call, payloads where they lie.
+//!
+//! Owns: the one queue that a consumer's partitions are forwarded to, and the only `unsafe` of the crate.
+//! Never: copies a payload, decides anything. rdkafka's own `poll` hands over one message per call through
+//! an event object each; `rd_kafka_consume_batch_queue` hands over thousands and halves the CPU on small
+//! ones.
+#![allow(unsafe_code)]
+
+use crate::context::MemberContext;
+use crate::wake::Waker;
+use evenkeel_seam::Header;
+use rdkafka::bindings as rd;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use std::ffi::{CStr, CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+/// The queue all partitions of one consumer are forwarded to.
+pub(crate) struct BatchQueue {
+    queue: *mut rd::rd_kafka_queue_t,
+    slots: Vec<*mut rd::rd_kafka_message_t>,
+    // Both outlive the queue: it is destroyed in `drop`, before the fields are.
+    consumer: Arc<BaseConsumer<MemberContext>>,
+    _waker: Arc<Waker>,
+}
+
+// SAFETY: librdkafka's queues and clients may be used from any thread; `slots` is empty between calls.
+unsafe impl Send for BatchQueue {}
+
+/// Messages taken from the queue; given back to librdkafka when dropped.
+pub(crate) struct Batch<'q> {
+    slots: &'q mut Vec<*mut rd::rd_kafka_message_t>,
+}
+
+/// A record without headers.
+#[derive(Clone, Copy)]
+pub(crate) struct RawRecord<'b> {
+    pub offset: u64,
+    pub timestamp_ms: i64,
+    pub key: Option<&'b [u8]>,
+    pub value: Option<&'b [u8]>,
+}
+
+unsafe extern "C" fn ring(_: *mut rd::rd_kafka_t, waker: *mut c_void) {
+    // SAFETY: `waker` points into the Arc that the BatchQueue holds; the callback is disabled, under the
+    // queue's lock, before that Arc is released.
+    unsafe { &*(waker as *const Waker) }.ring();
+}
+
+impl BatchQueue {
+    /// A queue of the consumer; it rings `waker` whenever messages arrive. At most `batch_max` messages
+    /// are taken per call.
+    pub fn new(
+        consumer: Arc<BaseConsumer<MemberContext>>,
+        waker: Arc<Waker>,
+        batch_max: usize,
+    ) -> Option<Self> {
+        // SAFETY: the client pointer is valid as long as `consumer`, which is kept beside the queue.
+        let queue = unsafe { rd::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        if queue.is_null() {
+            return None;
+        }
+        let opaque = Arc::as_ptr(&waker) as *mut c_void;
+        // SAFETY: `queue` was just made; `opaque` stays valid, see `ring`.
+        unsafe { rd::rd_kafka_queue_cb_event_enable(queue, Some(ring), opaque) };
+        Some(Self { queue, slots: Vec::with_capacity(batch_max.max(1)), consumer, _waker: waker })
+    }
+
+    /// Routes a partition's messages to this queue. Call before the assignment (so that nothing goes to
+    /// the consumer's event queue) and again after it (an earlier unassignment of the same partition ends
+    /// forwarding, and has been carried out once the assignment call returns).
+    pub fn forward(&self, topic: &str, partition: u32) -> bool {
+        let Ok(topic) = CString::new(topic) else { return false };
+        // SAFETY: valid client and string; the partition queue is released right after forwarding, which
+        // keeps its own reference to the destination.
+        unsafe {
+            let rk = self.consumer.client().native_ptr();
+            let from = rd::rd_kafka_queue_get_partition(rk, topic.as_ptr(), partition as i32);
+            if from.is_null() {
+                return false;
+            }
+            rd::rd_kafka_queue_forward(from, self.queue);
+            rd::rd_kafka_queue_destroy(from);
+        }
+        true
+    }
+
+    /// Takes what is there now, without waiting.
+    pub fn take(&mut self) -> Batch<'_> {
+        let room = self.slots.capacity();
+        // SAFETY: `slots` has room for `room` pointers; librdkafka fills the first `n` of them with
+        // messages that are ours to destroy.
+        unsafe {
+            let n = rd::rd_kafka_consume_batch_queue(self.queue, 0, self.slots.as_mut_ptr(), room);
+            self.slots.set_len(usize::try_from(n).unwrap_or(0).min(room));
+        }
+        Batch { slots: &mut self.slots }
+    }
+
+    /// How many events (rebalances, statistics, errors) wait in the consumer's own queue.
+    pub fn events_waiting(&self) -> usize {
+        // SAFETY: valid client; the queue reference is released at once.
+        unsafe {
+            let events = rd::rd_kafka_queue_get_consumer(self.consumer.client().native_ptr());
+            if events.is_null() {
+                return 0;
+            }
+            let n = rd::rd_kafka_queue_length(events);
+            rd::rd_kafka_queue_destroy(events);
+            n
+        }
+    }
+
+    /// The position after the last thing handed over, markers included; `None` before the first.
+    pub fn position(&self, topic: &str, partition: u32) -> Option<u64> {
+        let topic = CString::new(topic).ok()?;
+        // SAFETY: the list is made, filled, read and destroyed here; `add` returns a valid element.
+        unsafe {
+            let list = rd::rd_kafka_topic_partition_list_new(1);
+            let element = rd::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition as i32);
+            rd::rd_kafka_position(self.consumer.client().native_ptr(), list);
+            let offset = (*element).offset;
+            rd::rd_kafka_topic_partition_list_destroy(list);
+            u64::try_from(offset).ok()
+        }
+    }
+
+    /// The high watermark as of the last answered fetch.
+    pub fn high(&self, topic: &str, partition: u32) -> Option<u64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: valid client and string; two out parameters.
+        unsafe {
+            let rk = self.consumer.client().native_ptr();
+            rd::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), partition as i32, &mut low, &mut high);
+        }
+        u64::try_from(high).ok()
+    }
+}
+
+impl Drop for BatchQueue {
+    fn drop(&mut self) {
+        // SAFETY: the callback is switched off under the queue's lock, then our reference is given back.
+        unsafe {
+            rd::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            rd::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Number of messages, error messages included.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn message(&self, i: usize) -> &rd::rd_kafka_message_t {
+        // SAFETY: each slot holds a message of ours until the batch is dropped, and the reference does
+        // not outlive the batch.
+        unsafe { &*self.slots[i] }
+    }
+
+    /// Whether two messages are of one topic and partition.
+    pub fn same_partition(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.message(a), self.message(b));
+        a.partition == b.partition && (a.rkt == b.rkt || self.topic_of(a) == self.topic_of(b))
+    }
+
+    /// The partition of a message.
+    pub fn partition(&self, i: usize) -> u32 {
+        self.message(i).partition.max(0) as u32
+    }
+
+    /// The topic of a message.
+    pub fn topic(&self, i: usize) -> &str {
+        self.topic_of(self.message(i))
+    }
+
+    fn topic_of<'b>(&'b self, message: &'b rd::rd_kafka_message_t) -> &'b str {
+        if message.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the message holds a reference to its topic, whose name is a NUL-ended string.
+        let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(message.rkt)) };
+        name.to_str().unwrap_or("")
+    }
+
+    /// The error that a message carries instead of a record.
+    pub fn error(&self, i: usize) -> Option<(RDKafkaErrorCode, String)> {
+        let message = self.message(i);
+        if message.err == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        // SAFETY: the payload of an error message is its text.
+        let text = unsafe { bytes(message.payload, message.len) }.unwrap_or_default();
+        Some((message.err.into(), String::from_utf8_lossy(text).into_owned()))
+    }
+
+    /// The record of a message without error.
+    pub fn record(&self, i: usize) -> RawRecord<'_> {
+        let message = self.message(i);
+        // SAFETY: key and payload lie in the message, which lives as long as the batch; the timestamp
+        // call only reads it.
+        unsafe {
+            RawRecord {
+                offset: message.offset.max(0) as u64,
+                timestamp_ms: rd::rd_kafka_message_timestamp(message, ptr::null_mut()),
+                key: bytes(message.key, message.key_len),
+                value: bytes(message.payload, message.len),
+            }
+        }
+    }
+
+    /// Appends the headers of a message.
+    pub fn headers<'b>(&'b self, i: usize, into: &mut Vec<Header<'b>>) {
+        let message = self.message(i);
+        // SAFETY: headers belong to the message; name and value stay valid as long as it does.
+        unsafe {
+            let mut headers = ptr::null_mut();
+            let found = rd::rd_kafka_message_headers(message, &mut headers);
+            if found != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
+            }
+            for index in 0.. {
+                let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
+                let got = rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut len);
+                if got != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    return;
+                }
+                if let Ok(name) = CStr::from_ptr(name).to_str() {
+                    into.push(Header { name, value: bytes(value, len).unwrap_or_default() });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for message in self.slots.drain(..) {
+            // SAFETY: the message is ours and is forgotten here.
+            unsafe { rd::rd_kafka_message_destroy(message) };
+        }
+    }
+}
+
+/// The bytes at a pointer; `None` for a null pointer.
+///
+/// # Safety
+/// A pointer that is not null has `len` bytes that live for `'b`.
+unsafe fn bytes<'b>(at: *const c_void, len: usize) -> Option<&'b [u8]> {
+    if at.is_null() {
+        return None;
+    }
+    // SAFETY: as the caller says.
+    Some(unsafe { std::slice::from_raw_parts(at as *const u8, len) })
+}

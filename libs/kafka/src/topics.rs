@@ -1,0 +1,341 @@
+//! The topics that must exist: declared in schemas/topics.toml, created and compared with a cluster.
+//!
+//! Owns: the declaration's form and the differences. Never: changes or deletes a topic that exists (a
+//! changed partition count would give streams a second owner).
+
+use crate::context::MemberContext;
+use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
+use evenkeel_model::Topic;
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The declaration this version comes with.
+pub const DECLARED: &str = include_str!("../../../schemas/topics.toml");
+
+/// Why a declaration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// No valid TOML, an unknown key, or a topic is missing.
+    #[error("the topics declaration cannot be read: {0}")]
+    Form(#[from] toml::de::Error),
+    /// Co-partitioned topics differ.
+    #[error("declared partitions differ: events {events}, windows {windows}, marks {marks}; make them equal")]
+    Partitions {
+        /// Of events.
+        events: u32,
+        /// Of windows.
+        windows: u32,
+        /// Of marks.
+        marks: u32,
+    },
+    /// No partition.
+    #[error("topic {0} is declared with 0 partitions")]
+    Empty(Topic),
+}
+
+/// One declared topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TopicSpec {
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Replicas of each partition; 0 = the broker's default.
+    #[serde(default)]
+    pub replication: u16,
+    /// Topic settings, as the broker names them.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+/// All declared topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TopicsSpec {
+    /// Event batches.
+    pub events: TopicSpec,
+    /// Rows and late records.
+    pub windows: TopicSpec,
+    /// Refused events.
+    pub dlq: TopicSpec,
+    /// Marks, compacted.
+    pub marks: TopicSpec,
+}
+
+impl TopicsSpec {
+    /// Reads a declaration and checks that co-partitioned topics agree.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        let spec: Self = toml::from_str(text)?;
+        if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
+            return Err(SpecError::Empty(*topic));
+        }
+        let [events, windows, marks] = [&spec.events, &spec.windows, &spec.marks].map(|s| s.partitions);
+        match events == windows && events == marks {
+            true => Ok(spec),
+            false => Err(SpecError::Partitions { events, windows, marks }),
+        }
+    }
+
+    /// The declaration of one topic.
+    pub fn of(&self, topic: Topic) -> &TopicSpec {
+        match topic {
+            Topic::Events => &self.events,
+            Topic::Windows => &self.windows,
+            Topic::Dlq => &self.dlq,
+            Topic::Marks => &self.marks,
+        }
+    }
+
+    /// The same with another partition count for events, windows and marks.
+    pub fn with_partitions(mut self, partitions: u32) -> Self {
+        for spec in [&mut self.events, &mut self.windows, &mut self.marks] {
+            spec.partitions = partitions;
+        }
+        self
+    }
+
+    /// The same for one broker: one replica, no setting that needs more.
+    pub fn for_one_broker(mut self) -> Self {
+        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks] {
+            spec.replication = 1;
+            spec.config.remove("min.insync.replicas");
+        }
+        self
+    }
+}
+
+/// One difference between the declaration and a cluster. Its `Display` is for people, its serialization
+/// for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "difference", rename_all = "kebab-case")]
+pub enum Difference {
+    /// The topic is not there.
+    Missing {
+        /// Full name.
+        topic: String,
+    },
+    /// Another number of partitions.
+    Partitions {
+        /// Full name.
+        topic: String,
+        /// In the declaration.
+        declared: u32,
+        /// In the cluster.
+        found: u32,
+    },
+    /// A setting has another value.
+    Setting {
+        /// Full name.
+        topic: String,
+        /// The setting.
+        key: String,
+        /// In the declaration.
+        declared: String,
+        /// In the cluster; `None` = the broker does not know it.
+        found: Option<String>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { topic } => {
+                write!(f, "{topic}: missing; `evenkeel topics create` makes it")
+            }
+            Self::Partitions { topic, declared, found } => write!(
+                f,
+                "{topic}: {found} partitions, declared {declared}; declare {found}, or follow \
+                 docs/recovery.md, \"Changing the partition count\""
+            ),
+            Self::Setting { topic, key, declared, found } => write!(
+                f,
+                "{topic}: {key} is {}, declared {declared}; `kafka-configs.sh --alter --topic {topic} \
+                 --add-config {key}={declared}` sets it",
+                found.as_deref().unwrap_or("unknown to the broker")
+            ),
+        }
+    }
+}
+
+/// What `create` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Created {
+    /// Full names of topics that were made.
+    pub created: Vec<String>,
+    /// Full names of topics that were there before; they are not changed.
+    pub existing: Vec<String>,
+}
+
+/// A client for topics. All calls block for a bounded time.
+pub struct Topics {
+    config: KafkaConfig,
+    admin: AdminClient<DefaultClientContext>,
+    probe: BaseConsumer<MemberContext>,
+}
+
+impl Topics {
+    /// Reaches the brokers.
+    pub fn connect(config: &KafkaConfig) -> Result<Self, ConnectError> {
+        let probe: BaseConsumer<MemberContext> = config
+            .consumer(&config.group_of("topics"), Isolation::Committed)?
+            .create_with_context(MemberContext::default())
+            .map_err(|e| ConnectError::refused("making the probing client", e))?;
+        connect::reach(&probe, config)?;
+        let admin = config
+            .client()?
+            .create()
+            .map_err(|e| ConnectError::refused("making the admin client", e))?;
+        Ok(Self { config: config.clone(), admin, probe })
+    }
+
+    fn options(&self) -> AdminOptions {
+        let patience = Some(self.config.timeouts.call.duration());
+        AdminOptions::new().request_timeout(patience).operation_timeout(patience)
+    }
+
+    /// Makes the topics that are missing.
+    pub fn create(&self, spec: &TopicsSpec) -> Result<Created, ConnectError> {
+        let names: Vec<(Topic, String)> = Topic::ALL.iter().map(|t| (*t, self.config.topic(*t))).collect();
+        let topics: Vec<NewTopic<'_>> = names
+            .iter()
+            .map(|(topic, name)| {
+                let spec = spec.of(*topic);
+                // −1 on the wire: the broker's default.
+                let replicas = if spec.replication == 0 { -1 } else { i32::from(spec.replication) };
+                let new = NewTopic::new(name, spec.partitions as i32, TopicReplication::Fixed(replicas));
+                spec.config.iter().fold(new, |new, (key, value)| new.set(key, value))
+            })
+            .collect();
+        let results = block_on(self.admin.create_topics(&topics, &self.options()))
+            .map_err(|e| ConnectError::refused("creating topics", e))?;
+        let mut done = Created::default();
+        for result in results {
+            match result {
+                Ok(name) => done.created.push(name),
+                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => done.existing.push(name),
+                Err((name, code)) => {
+                    return Err(ConnectError::refused(format!("creating topic {name}"), code));
+                }
+            }
+        }
+        self.settle(&done.created)?;
+        Ok(done)
+    }
+
+    /// Waits until the created topics are seen: brokers learn of them a moment later.
+    fn settle(&self, created: &[String]) -> Result<(), ConnectError> {
+        let since = std::time::Instant::now();
+        loop {
+            let missing = Topic::ALL.iter().filter(|t| created.contains(&self.config.topic(**t))).find_map(
+                |topic| connect::partitions(self.probe.client(), &self.config, *topic).err(),
+            );
+            match missing {
+                None => return Ok(()),
+                Some(error) if since.elapsed() > self.config.timeouts.connect.duration() => {
+                    return Err(error);
+                }
+                Some(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Partition counts by topic; `None` = missing.
+    pub fn partitions(&self) -> Result<BTreeMap<Topic, Option<u32>>, ConnectError> {
+        let count = |topic: &Topic| match connect::partitions(self.probe.client(), &self.config, *topic) {
+            Ok(n) => Ok((*topic, Some(n))),
+            Err(ConnectError::NoTopic { .. }) => Ok((*topic, None)),
+            Err(error) => Err(error),
+        };
+        Topic::ALL.iter().map(count).collect()
+    }
+
+    /// Checks that events, windows and marks exist with one partition count, and returns it.
+    pub fn check(&self) -> Result<u32, ConnectError> {
+        connect::co_partitions(self.probe.client(), &self.config)
+    }
+
+    /// Compares the cluster with the declaration.
+    pub fn diff(&self, spec: &TopicsSpec) -> Result<Vec<Difference>, ConnectError> {
+        let mut differences = Vec::new();
+        for (topic, found) in self.partitions()? {
+            let (name, declared) = (self.config.topic(topic), spec.of(topic));
+            let Some(found) = found else {
+                differences.push(Difference::Missing { topic: name });
+                continue;
+            };
+            if found != declared.partitions {
+                let declared = declared.partitions;
+                differences.push(Difference::Partitions { topic: name.clone(), declared, found });
+            }
+            self.diff_settings(&name, declared, &mut differences)?;
+        }
+        Ok(differences)
+    }
+
+    fn diff_settings(
+        &self,
+        name: &str,
+        declared: &TopicSpec,
+        differences: &mut Vec<Difference>,
+    ) -> Result<(), ConnectError> {
+        let what = || format!("asking for the settings of {name}");
+        let results =
+            block_on(self.admin.describe_configs(&[ResourceSpecifier::Topic(name)], &self.options()))
+                .map_err(|e| ConnectError::refused(what(), e))?;
+        for resource in results {
+            let resource = resource.map_err(|code| ConnectError::refused(what(), code))?;
+            for (key, wanted) in &declared.config {
+                let found = resource.get(key).and_then(|entry| entry.value.clone());
+                if found.as_ref() != Some(wanted) {
+                    differences.push(Difference::Setting {
+                        topic: name.to_owned(),
+                        key: key.clone(),
+                        declared: wanted.clone(),
+                        found,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declaration_that_comes_along_is_valid() {
+        let spec = TopicsSpec::parse(DECLARED).unwrap();
+        assert_eq!(spec.events.partitions, spec.marks.partitions);
+        assert_eq!(spec.marks.config["cleanup.policy"], "compact");
+        let small = spec.with_partitions(3).for_one_broker();
+        assert_eq!((small.windows.partitions, small.windows.replication), (3, 1));
+        assert!(!small.events.config.contains_key("min.insync.replicas"));
+    }
+
+    #[test]
+    fn differing_partitions_and_unknown_keys_are_refused() {
+        let text = DECLARED.replacen("partitions = 12", "partitions = 6", 1);
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Partitions { events: 6, windows: 12, .. })));
+        let text = DECLARED.replacen("replication", "replicas", 1);
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Form(_))));
+    }
+
+    #[test]
+    fn differences_say_what_to_do_and_serialize() {
+        let difference = Difference::Partitions { topic: "evenkeel.marks".into(), declared: 12, found: 3 };
+        assert!(difference.to_string().contains("declare 3"));
+        let json = serde_json::to_string(&difference).unwrap();
+        assert_eq!(
+            json,
+            r#"{"difference":"partitions","topic":"evenkeel.marks","declared":12,"found":3}"#
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! One transaction per commit, on a thread of its own because each step blocks.
+//!
+//! Owns: begin, outputs, drain, offsets with the way back, commit or abort. Never: more than one at a time;
+//! a commit whose outcome is unknown is neither reported as done nor as undone.
+
+use crate::context::trace_log;
+use crate::error::{Class, classify};
+use crate::scout::init_transactions;
+use crate::wake::Waker;
+use crate::{ConnectError, KafkaConfig};
+use evenkeel_model::Topic;
+use evenkeel_seam::{Commit, CommitMeta, Outputs, TxnResult, WorkerError};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One millisecond: librdkafka's own waits for deliveries go in steps of 100.
+const DRAIN_STEP: Duration = Duration::from_millis(1);
+
+/// Where the records of a transaction landed.
+#[derive(Debug, Default)]
+pub(crate) struct Landed {
+    /// The offset after the last record, per topic (as its index) and partition.
+    ends: BTreeMap<(usize, i32), u64>,
+    /// The first refusal.
+    error: Option<KafkaError>,
+}
+
+/// Context of the transactional producer: notes the delivery reports.
+#[derive(Debug, Default)]
+pub(crate) struct TxnContext {
+    landed: Mutex<Landed>,
+}
+
+impl TxnContext {
+    fn landed(&self) -> MutexGuard<'_, Landed> {
+        self.landed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for TxnContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        trace_log(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for TxnContext {
+    /// The topic's index in [`Topic::ALL`].
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, topic: usize) {
+        let mut landed = self.landed();
+        match result {
+            Ok(message) => {
+                let end = message.offset().max(-1) + 1;
+                let known = landed.ends.entry((topic, message.partition())).or_default();
+                *known = (*known).max(end as u64);
+            }
+            Err((error, _)) => {
+                landed.error.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+}
+
+/// The thread's end at the worker.
+pub(crate) struct TxnThread {
+    jobs: Option<SyncSender<(Commit, ConsumerGroupMetadata)>>,
+    done: Receiver<Done>,
+}
+
+/// An outcome, with the buffers to use again.
+pub(crate) struct Done {
+    pub result: Result<TxnResult, WorkerError>,
+    pub outputs: Outputs,
+}
+
+impl TxnThread {
+    /// Takes the transactional id (whatever an earlier holder left open is aborted) and starts the thread.
+    pub fn start(
+        config: &KafkaConfig,
+        id: &str,
+        consumed: Topic,
+        waker: Arc<Waker>,
+    ) -> Result<Self, ConnectError> {
+        let producer: BaseProducer<TxnContext> = config
+            .transactional(id)?
+            .create_with_context(TxnContext::default())
+            .map_err(|e| ConnectError::refused("making the transactional producer", e))?;
+        init_transactions(&producer, config, id)?;
+        let (jobs, todo) = sync_channel(1);
+        let (outcomes, done) = channel();
+        let txn = Transactions {
+            producer,
+            names: Topic::ALL.iter().map(|t| config.topic(*t)).collect(),
+            consumed: config.topic(consumed),
+            id: id.to_owned(),
+            call: config.timeouts.call.duration(),
+            outage: config.timeouts.outage.duration(),
+        };
+        std::thread::Builder::new()
+            .name("kafka-txn".into())
+            .spawn(move || txn.run(&todo, &outcomes, &waker))
+            .map_err(|e| ConnectError::refused("starting the transaction thread", e))?;
+        Ok(Self { jobs: Some(jobs), done })
+    }
+
+    /// Starts a transaction. `false` = the thread is gone or busy.
+    pub fn commit(&self, commit: Commit, group: ConsumerGroupMetadata) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send((commit, group)).is_ok())
+    }
+
+    /// The outcome, if it is there.
+    pub fn done(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+
+    /// Lets the thread end after its running transaction; waits for that up to `patience`.
+    pub fn close(&mut self, patience: Duration) {
+        self.jobs = None;
+        let until = Instant::now() + patience;
+        while self.done.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+    }
+}
+
+pub(crate) struct Transactions {
+    producer: BaseProducer<TxnContext>,
+    /// By index in [`Topic::ALL`].
+    names: Vec<String>,
+    consumed: String,
+    id: String,
+    call: Duration,
+    outage: Duration,
+}
+
+/// A step that did not work.
+struct Failed {
+    class: Class,
+    error: String,
+}
+
+impl From<KafkaError> for Failed {
+    fn from(error: KafkaError) -> Self {
+        Self { class: classify(&error), error: error.to_string() }
+    }
+}
+
+type Written = Vec<(u32, Option<CommitMeta>)>;
+
+impl Transactions {
+    fn run(
+        self,
+        todo: &Receiver<(Commit, ConsumerGroupMetadata)>,
+        outcomes: &Sender<Done>,
+        waker: &Waker,
+    ) {
+        while let Ok((commit, group)) = todo.recv() {
+            let result = self.transact(&commit, &group);
+            let mut outputs = commit.outputs;
+            outputs.clear();
+            let sent = outcomes.send(Done { result, outputs });
+            waker.ring();
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn transact(&self, commit: &Commit, group: &ConsumerGroupMetadata) -> Result<TxnResult, WorkerError> {
+        if commit.outputs.is_empty() && commit.positions.is_empty() {
+            return Ok(TxnResult::Committed(Vec::new()));
+        }
+        let until = Instant::now() + self.outage;
+        let prepared = self.prepare(commit, group, until);
+        let failed = match prepared {
+            Ok(written) => match self.insist(until, || self.producer.commit_transaction(self.call)) {
+                Ok(()) => return Ok(TxnResult::Committed(written)),
+                // Still no answer: it may have been committed. Only whoever reads the committed offset
+                // knows, so the worker stops and somebody recovers.
+                Err(failed) if failed.class == Class::Retry => {
+                    return Err(WorkerError::Fatal(format!(
+                        "the outcome of a commit stayed unknown for {} ms: {}",
+                        self.outage.as_millis(),
+                        failed.error
+                    )));
+                }
+                Err(failed) => failed,
+            },
+            Err(failed) => failed,
+        };
+        match failed.class {
+            Class::Fenced => Err(WorkerError::Fenced(failed.error)),
+            Class::Fatal => Err(WorkerError::Fatal(failed.error)),
+            Class::Abort | Class::Retry => self.abort(&failed.error),
+        }
+    }
+
+    /// Everything up to the commit.
+    fn prepare(
+        &self,
+        commit: &Commit,
+        group: &ConsumerGroupMetadata,
+        until: Instant,
+    ) -> Result<Written, Failed> {
+        *self.producer.context().landed() = Landed::default();
+        self.insist(until, || self.producer.begin_transaction())?;
+        self.produce(&commit.outputs, until)?;
+        self.drain(until)?;
+        let (list, written) = self.offsets(commit)?;
+        if !commit.positions.is_empty() {
+            self.insist(until, || self.producer.send_offsets_to_transaction(&list, group, self.call))?;
+        }
+        Ok(written)
+    }
+
+    fn produce(&self, outputs: &Outputs, until: Instant) -> Result<(), Failed> {
+        for record in outputs.records() {
+            let index = record.topic as usize;
+            let headers = headers_of(outputs, record);
+            let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&self.names[index], index).partition(record.partition as i32);
+            to_send.key = outputs.key(record);
+            to_send.payload = outputs.value(record);
+            to_send.headers = headers;
+            while let Err((error, back)) = self.producer.send(to_send) {
+                if classify(&error) != Class::Retry || Instant::now() > until {
+                    let failed = Failed::from(error);
+                    let place = format!("{}[{}]", self.names[index], record.partition);
+                    return Err(Failed { error: format!("{place}: {}", failed.error), ..failed });
+                }
+                self.producer.poll(DRAIN_STEP);
+                to_send = back;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves delivery reports until all are in.
+    fn drain(&self, until: Instant) -> Result<(), Failed> {
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > until {
+                let error = "records were not delivered in time".to_owned();
+                return Err(Failed { class: Class::Abort, error });
+            }
+            self.producer.poll(DRAIN_STEP);
+        }
+        match self.producer.context().landed().error.take() {
+            None => Ok(()),
+            Some(error) => match classify(&error) {
+                Class::Fenced => Err(Failed { class: Class::Fenced, error: error.to_string() }),
+                // The refusal of a record is the transaction's end, whatever it was.
+                _ => Err(Failed { class: Class::Abort, error: error.to_string() }),
+            },
+        }
+    }
+
+    /// The offsets with the way back, `windows_to` and `marks_to` from where the outputs landed.
+    fn offsets(&self, commit: &Commit) -> Result<(TopicPartitionList, Written), Failed> {
+        let landed = self.producer.context().landed();
+        let mut list = TopicPartitionList::with_capacity(commit.positions.len());
+        let mut written = Vec::with_capacity(commit.positions.len());
+        let fatal = |error: String| Failed { class: Class::Fatal, error };
+        for position in &commit.positions {
+            let partition = position.partition as i32;
+            let mut meta = position.meta.clone();
+            // Once per fresh element: setting it again would leak the earlier text.
+            let mut element = list.add_partition(&self.consumed, partition);
+            element
+                .set_offset(Offset::Offset(position.offset as i64))
+                .map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;
+            if let Some(meta) = &mut meta {
+                let end_of = |topic: Topic| landed.ends.get(&(topic as usize, partition)).copied();
+                meta.windows_to = end_of(Topic::Windows).unwrap_or(meta.windows_to);
+                meta.marks_to = end_of(Topic::Marks).unwrap_or(meta.marks_to);
+                meta.writer.clone_from(&self.id);
+                let text = meta
+                    .encode()
+                    .map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;
+                element.set_metadata(text);
+            }
+            written.push((position.partition, meta));
+        }
+        Ok((list, written))
+    }
+
+    fn abort(&self, error: &str) -> Result<TxnResult, WorkerError> {
+        tracing::warn!(error, "transaction aborted");
+        let until = Instant::now() + self.outage;
+        // What is still queued will never be sent; its reports must be served or the abort waits for them.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            self.producer.poll(DRAIN_STEP);
+        }
+        match self.insist(until, || self.producer.abort_transaction(self.call)) {
+            Ok(()) => Ok(TxnResult::Aborted { error: error.to_owned() }),
+            Err(failed) if failed.class == Class::Fenced => Err(WorkerError::Fenced(failed.error)),
+            Err(failed) => Err(WorkerError::Fatal(format!("{error}; and the abort: {}", failed.error))),
+        }
+    }
+
+    /// The same step again while the broker asks for patience.
+    fn insist(&self, until: Instant, mut step: impl FnMut() -> KafkaResult<()>) -> Result<(), Failed> {
+        loop {
+            let Err(error) = step() else { return Ok(()) };
+            if classify(&error) != Class::Retry || Instant::now() > until {
+                return Err(Failed::from(error));
+            }
+        }
+    }
+}
+
+/// The headers of a record as librdkafka wants them; `None` without any.
+pub(crate) fn headers_of(outputs: &Outputs, record: &evenkeel_seam::OutRecord) -> Option<OwnedHeaders> {
+    outputs.headers(record).fold(None, |all: Option<OwnedHeaders>, header| {
+        let all = all.unwrap_or_default();
+        Some(all.insert(KafkaHeader { key: header.name, value: Some(header.value) }))
+    })
+}
