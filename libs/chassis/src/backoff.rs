@@ -5,17 +5,17 @@
 
 use std::time::Duration;
 
-/// The rule: before attempt n (from 0) wait a random time in `[0, min(cap, base · 2^n)]`.
+/// The rule: after n failures in a row wait a random time in `[0, min(cap, base · 2^(n−1))]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The largest wait before the second attempt.
+    /// The largest wait after the first failure.
     pub base: Duration,
     /// The largest wait ever.
     pub cap: Duration,
 }
 
 impl Backoff {
-    /// The upper end of the wait after `failures` failures in a row (0 counts as the first).
+    /// The upper end of the wait after `failures` failures in a row (0 counts as 1).
     pub fn ceiling(&self, failures: u32) -> Duration {
         let factor = 2u32.checked_pow(failures.saturating_sub(1));
         factor.and_then(|factor| self.base.checked_mul(factor)).map_or(self.cap, |wait| wait.min(self.cap))

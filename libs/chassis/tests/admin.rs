@@ -1,5 +1,7 @@
 //! The admin endpoints over real sockets: answers, and clients that hold on.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use evenkeel_chassis::admin::{Admin, AdminConfig};
 use evenkeel_chassis::config::Sources;
 use evenkeel_chassis::drain::{Cause, Drain};

@@ -1,5 +1,7 @@
 //! The layers of a configuration, and every message about a wrong one.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use evenkeel_chassis::config::{Loaded, Origin, Sources};
 use evenkeel_chassis::exit::Exit;
 use evenkeel_chassis::memory::MemoryBudget;

@@ -1,5 +1,7 @@
 //! Signals to a real process: this test binary runs itself as the process that gets them.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::signals;
 use std::io::{BufRead, BufReader, Read};

@@ -1,5 +1,7 @@
 //! Events through a real subscriber: one line per period, a metric each time, nothing unbounded.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use evenkeel_telemetry::names::{coalescer, ingest, process};
 use evenkeel_telemetry::{Emitter, LogTail, Metrics, event};
 use tracing_subscriber::filter::LevelFilter;

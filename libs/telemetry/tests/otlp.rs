@@ -1,6 +1,8 @@
 //! Traces and metrics over gRPC to a collector of the test's own, and the end of a process whose collector
 //! does not answer.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use bytes::Bytes;
 use evenkeel_telemetry::names::ingest;
 use evenkeel_telemetry::{InitError, LogFormat, LogTail, LogTo, Otlp, Settings, Telemetry};
@@ -21,7 +23,7 @@ type Export = (String, Vec<u8>);
 async fn collect(
     request: Request<Incoming>,
     to: Sender<Export>,
-) -> Response<impl hyper::body::Body<Data = Bytes>> {
+) -> Response<impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     // Nobody may be listening any more at the end of the test.
