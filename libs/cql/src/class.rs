@@ -122,10 +122,10 @@ fn class_of_db(error: &DbError, message: &str) -> ErrorClass {
 }
 
 /// A dropped table or keyspace answers `Invalid` like a bad value does; only the text tells them apart, and
-/// both servers use these words. Rows must wait for the table then, not be refused one by one.
+/// these are the words of Cassandra 3 to 5 and of ScyllaDB. Rows must wait for the table then, not be refused one by one.
 fn schema_is_gone(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
-    ["unconfigured table", "unconfigured columnfamily", "keyspace", "undefined column", "unknown identifier"]
+    ["unconfigured table", "does not exist", "undefined column", "unknown identifier"]
         .iter()
         .any(|words| text.contains(words))
 }
@@ -198,6 +198,7 @@ mod tests {
     #[test]
     fn a_dropped_table_is_not_the_rows_fault() {
         assert_eq!(db(DbError::Invalid, "unconfigured table windows_5s"), ErrorClass::Setup);
+        assert_eq!(db(DbError::Invalid, "table windows_5s does not exist"), ErrorClass::Setup);
         assert_eq!(db(DbError::Invalid, "Keyspace evenkeel does not exist"), ErrorClass::Setup);
         assert_eq!(db(DbError::Invalid, "Expected 8 byte long (3)"), ErrorClass::Refused);
     }

@@ -95,6 +95,12 @@ pub enum ConnectError {
     /// The keyspace is not as this program needs it.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A table or keyspace that was asked for is not there (yet).
+    #[error("the keyspace is not complete: {reason}; run `evenkeel cql migrate`, or wait for one that runs")]
+    Incomplete {
+        /// What the server said.
+        reason: String,
+    },
     /// A request at the start failed.
     #[error("the CQL server did not answer as needed: {0}")]
     Request(String),

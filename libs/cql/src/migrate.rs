@@ -18,7 +18,7 @@ use scylla::policies::load_balancing::{
 use scylla::statement::unprepared::Statement;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a migration did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct MigrateReport {
     pub warnings: Vec<String>,
 }
 
+/// Longest wait for the changes of another migration to settle.
+const CHANGING_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for one DDL statement; a cluster of many tables takes seconds.
 const DDL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,7 +43,19 @@ const DDL_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn migrate(config: &CqlConfig) -> Result<MigrateReport, ConnectError> {
     crate::blocking::run(async {
         let cluster = Cluster::connect(config).await?;
-        Migration::new(&cluster, config).run().await
+        let mut migration = Migration::new(&cluster, config);
+        let deadline = Instant::now() + CHANGING_MAX;
+        loop {
+            match migration.run().await {
+                Ok(()) => return Ok(migration.report),
+                // What somebody else creates exists before it can be read: look again from the top.
+                Err(ConnectError::Incomplete { reason }) if Instant::now() < deadline => {
+                    tracing::debug!(reason, "the keyspace changes while it is read");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     })
 }
 
@@ -68,7 +82,8 @@ impl<'a> Migration<'a> {
         Self { cluster, config, one_node, report }
     }
 
-    async fn run(mut self) -> Result<MigrateReport, ConnectError> {
+    /// All of it; may be repeated from the top at any point.
+    async fn run(&mut self) -> Result<(), ConnectError> {
         self.keyspace().await?;
         let keyspace = &self.config.keyspace;
         let there = schema::tables_of(&self.cluster.session, keyspace).await?;
@@ -91,7 +106,7 @@ impl<'a> Migration<'a> {
                 self.record(&part, WINDOW_TABLE_VERSION, "").await?;
             }
         }
-        Ok(self.report)
+        Ok(())
     }
 
     async fn keyspace(&mut self) -> Result<(), ConnectError> {

@@ -1,1 +1,3 @@
-//! The real binary over real parts
+//! The real binary over real parts.
+
+pub mod parts;

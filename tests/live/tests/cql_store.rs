@@ -1,0 +1,326 @@
+//! The window store on a real CQL server. One server per run, one keyspace for this binary; the cases run
+//! one after another and are named when they start.
+//! Proves: EK-LATE-1 on the store's side (the highest revision wins in any order, and reads back equal).
+
+mod cql_rows;
+
+use anyhow::ensure;
+use cql_rows::{Dice, Driven, config, now_ms};
+use evenkeel_cql::{
+    ConnectError, CqlConfig, CqlReader, CqlRows, Millis, SchemaError, WindowQuery, WindowTable, doctor,
+    migrate,
+};
+use evenkeel_live::parts::cassandra::Cassandra;
+use evenkeel_model::{StoredRow, WindowSpan};
+use evenkeel_seam::{RowAction, RowKey, RowResult, Rows as _};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+const SEED: u64 = 20_260_301;
+
+type Case = fn(&CqlConfig) -> anyhow::Result<()>;
+
+#[test]
+fn the_window_store_on_a_real_server() {
+    let server = Cassandra::find().unwrap();
+    eprintln!("CQL server: {} at {}; seed {SEED}", server.how(), server.address());
+    for skipped in &server.skipped {
+        eprintln!("  skipped: {skipped}");
+    }
+    let keyspace = format!("ek_store_{}", std::process::id());
+    let config = config(server.address(), &keyspace);
+    let cases: [(&str, Case); 11] = [
+        ("migrations: missing, twice at once, again, changed life time", migrations),
+        ("random rows read back equal", round_trip),
+        ("the highest revision wins in any order of landing", last_write_wins),
+        ("latest_window only moves forward", latest_is_monotone),
+        ("ten thousand writes pipelined, in order per key", pipelined),
+        ("questions by stream, range, size and newest", questions),
+        ("expired, absent, unknown size, too large", refusals),
+        ("more than queue-max is answered at once", queue_bound),
+        ("another data centre is refused by name", unknown_dc),
+        ("nobody listens: an error with a remedy, in time", dead_server),
+        ("doctor", healthy),
+    ];
+    for (name, case) in cases {
+        eprintln!("- {name}");
+        case(&config).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
+}
+
+fn span(window_id: i64) -> WindowSpan {
+    WindowSpan { size_ms: 5_000, window_id }
+}
+
+/// The id of the 5 s window that ended last.
+fn newest() -> i64 {
+    now_ms() / 5_000 - 1
+}
+
+fn migrations(config: &CqlConfig) -> anyhow::Result<()> {
+    let error = CqlRows::open(config).err().map(|e| e.to_string()).unwrap_or_default();
+    ensure!(error.contains("evenkeel cql migrate"), "{error}");
+
+    let mut too_many = config.clone();
+    too_many.replication = BTreeMap::from([("datacenter1".to_owned(), 3)]);
+    let error = migrate(&too_many).err();
+    ensure!(
+        matches!(error, Some(ConnectError::Schema(SchemaError::Replication { nodes: 1, .. }))),
+        "{error:?}"
+    );
+
+    let reports = std::thread::scope(|scope| {
+        let both = [scope.spawn(|| migrate(config)), scope.spawn(|| migrate(config))];
+        both.map(|thread| thread.join().unwrap())
+    });
+    for report in reports {
+        ensure!(report?.warnings.is_empty());
+    }
+    ensure!(migrate(config)?.applied.is_empty());
+    CqlRows::open(config)?;
+
+    let mut changed = config.clone();
+    changed.tables[2].ttl = Some(Millis::from_days(90));
+    changed.tables.push(WindowTable { size: Millis::from_s(10), ttl: None });
+    ensure!(doctor(&changed)?.findings.len() == 2);
+    let applied = migrate(&changed)?.applied;
+    ensure!(applied.iter().any(|what| what.starts_with("windows_250ms: ttl_s=7776000")), "{applied:?}");
+    ensure!(applied.iter().any(|what| what == "windows_10s"), "{applied:?}");
+    ensure!(migrate(&changed)?.applied.is_empty());
+    migrate(config)?; // back
+    Ok(())
+}
+
+fn round_trip(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, mut dice) = (Driven::open(config)?, Dice(SEED));
+    let mut rows = Vec::new();
+    for n in 0..300 {
+        let size_ms = [5_000, 60_000, 250][n % 3];
+        let span = WindowSpan::of(now_ms() - dice.below(86_400_000) as i64, size_ms);
+        let revision = if n % 4 == 0 { 0 } else { dice.below(1_000_000) as u32 };
+        let stream_id = format!("imu/ß {}/{n}", dice.below(10));
+        rows.push(dice.row(&stream_id, span, revision));
+    }
+    let writes = rows.iter().map(|row| RowAction::Write(Box::new(row.clone()))).collect();
+    ensure!(store.all(writes)?.iter().all(|result| *result == RowResult::Written));
+    for row in &rows {
+        let read = store.read(&row.row.stream_id, row.row.span)?;
+        ensure!(read.as_ref() == Some(row), "wrote {row:?}\nread  {read:?}");
+    }
+    Ok(())
+}
+
+// EK-LATE-1
+fn last_write_wins(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, mut dice) = (Driven::open(config)?, Dice(SEED + 1));
+    for n in 0..40 {
+        let (stream_id, span) = (format!("order/{n}"), span(newest() - n));
+        let revisions: Vec<StoredRow> = (0..5).map(|revision| dice.row(&stream_id, span, revision)).collect();
+        // Each lands somewhere, some twice, a few side by side.
+        let mut landing = dice.order(5);
+        landing.extend(dice.order(5));
+        let writes: Vec<RowAction> =
+            landing.iter().map(|i| RowAction::Write(Box::new(revisions[*i].clone()))).collect();
+        for pair in writes.chunks(2) {
+            ensure!(store.all(pair.to_vec())?.iter().all(|result| *result == RowResult::Written));
+        }
+        let read = store.read(&stream_id, span)?;
+        ensure!(read.as_ref() == revisions.last(), "landed as {landing:?}: {read:?}");
+    }
+    Ok(())
+}
+
+fn latest_is_monotone(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, mut dice) = (Driven::open(config)?, Dice(SEED + 2));
+    let mut reader = CqlReader::open(config)?;
+    let stream_id = "latest/one";
+    let mut newest_written = (i64::MIN, 0);
+    for i in dice.order(30) {
+        let (window_id, revision) = (newest() - 20 + i as i64 / 3, (i % 3) as u32);
+        store.write(&dice.row(stream_id, span(window_id), revision))?;
+        newest_written = newest_written.max((window_id, revision));
+        let query = WindowQuery {
+            stream_id: Some(stream_id.into()),
+            size_ms: Some(5_000),
+            latest: true,
+            ..WindowQuery::default()
+        };
+        let seen = collect(&mut reader, &query)?;
+        let seen: Vec<i64> = seen.iter().map(|row| row.row.span.window_id).collect();
+        ensure!(seen == [newest_written.0], "{seen:?} after {newest_written:?}");
+    }
+    Ok(())
+}
+
+fn pipelined(config: &CqlConfig) -> anyhow::Result<()> {
+    const KEYS: usize = 2_000;
+    const REVISIONS: u32 = 5;
+    let mut rows = CqlRows::open(config)?;
+    let mut dice = Dice(SEED + 3);
+    let window_id = newest();
+    let mut content: Vec<Vec<StoredRow>> = Vec::new();
+    for key in 0..KEYS {
+        content.push((0..REVISIONS).map(|r| dice.row(&format!("pipe/{key}"), span(window_id), r)).collect());
+    }
+    let write = |key: usize, r: u32| RowAction::Write(Box::new(content[key][r as usize].clone()));
+    let id = |key: usize, r: u32| key as u64 * u64::from(REVISIONS) + u64::from(r);
+    for key in 0..KEYS {
+        rows.submit(id(key, 0), write(key, 0));
+    }
+    let (mut out, mut written) = (Vec::new(), 0);
+    let deadline = Instant::now() + cql_rows::DEADLINE;
+    while written < KEYS * REVISIONS as usize {
+        ensure!(Instant::now() < deadline, "only {written} writes are done");
+        rows.done(Duration::from_millis(100), &mut out);
+        for (done, result) in out.drain(..) {
+            ensure!(result == RowResult::Written, "{result:?}");
+            written += 1;
+            let (key, revision) =
+                ((done / u64::from(REVISIONS)) as usize, (done % u64::from(REVISIONS)) as u32);
+            if revision + 1 < REVISIONS {
+                rows.submit(id(key, revision + 1), write(key, revision + 1));
+            }
+        }
+        ensure!(rows.in_flight() <= config.in_flight_max, "{} in flight", rows.in_flight());
+    }
+    ensure!(rows.in_flight_limit() > config.in_flight_start, "the limit never rose");
+    drop(rows);
+    let mut store = Driven::open(config)?;
+    let reads = (0..KEYS).map(|key| RowKey { stream_id: format!("pipe/{key}"), span: span(window_id) });
+    let read = store.all(reads.map(RowAction::Read).collect())?;
+    for (key, result) in read.iter().enumerate() {
+        let want = RowResult::Read(content[key].last().cloned().map(Box::new));
+        ensure!(*result == want, "key {key}: {result:?}");
+    }
+    Ok(())
+}
+
+fn collect(reader: &mut CqlReader, query: &WindowQuery) -> anyhow::Result<Vec<StoredRow>> {
+    let mut rows = Vec::new();
+    let n = reader.windows(query, &mut |row| {
+        rows.push(row);
+        ControlFlow::Continue(())
+    })?;
+    ensure!(n == rows.len() as u64);
+    Ok(rows)
+}
+
+fn questions(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, mut dice) = (Driven::open(config)?, Dice(SEED + 4));
+    // 700 windows over a bucket's border: more than a page, and two partitions.
+    let border = (newest() / 10_000) * 10_000;
+    let first = border - 350;
+    let rows: Vec<StoredRow> =
+        (0..700).filter(|i| first + i <= newest()).map(|i| dice.row("ask/one", span(first + i), 0)).collect();
+    let writes = rows.iter().map(|row| RowAction::Write(Box::new(row.clone()))).collect();
+    ensure!(store.all(writes)?.iter().all(|result| *result == RowResult::Written));
+
+    let mut reader = CqlReader::open(config)?;
+    let mut query =
+        WindowQuery { stream_id: Some("ask/one".into()), size_ms: Some(5_000), ..WindowQuery::default() };
+    ensure!(collect(&mut reader, &query)? == rows, "all of a stream, in order of time");
+    query.from_ms = Some(rows[10].row.span.t_start());
+    query.to_ms = Some(rows[rows.len() - 5].row.span.t_start());
+    ensure!(collect(&mut reader, &query)? == rows[10..rows.len() - 5], "half-open range");
+    query.stream_id = None;
+    query.from_ms = Some(rows[0].row.span.t_start());
+    let mut of_one = collect(&mut reader, &query)?;
+    of_one.retain(|row| row.row.stream_id == "ask/one");
+    of_one.sort_by_key(|row| row.row.span.window_id);
+    ensure!(of_one == rows[..rows.len() - 5], "every stream, partition by partition");
+
+    let latest = WindowQuery { size_ms: Some(5_000), latest: true, ..WindowQuery::default() };
+    let newest_of_one: Vec<StoredRow> =
+        collect(&mut reader, &latest)?.into_iter().filter(|row| row.row.stream_id == "ask/one").collect();
+    ensure!(newest_of_one == rows[rows.len() - 1..], "newest");
+
+    let mut taken = 0;
+    let every = WindowQuery { stream_id: Some("ask/one".into()), ..WindowQuery::default() };
+    reader.windows(&every, &mut |_| {
+        taken += 1;
+        if taken == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    ensure!(taken == 3, "a reader may stop");
+    let unknown = WindowQuery { size_ms: Some(7_000), ..WindowQuery::default() };
+    ensure!(reader.windows(&unknown, &mut |_| ControlFlow::Continue(())).is_err());
+    Ok(())
+}
+
+fn refusals(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, mut dice) = (Driven::open(config)?, Dice(SEED + 5));
+    let old = WindowSpan::of(now_ms() - 31 * 86_400_000, 5_000);
+    let row = dice.row("old", old, 0);
+    ensure!(store.one(RowAction::Write(Box::new(row)))? == RowResult::Expired);
+    ensure!(store.read("old", old)?.is_none());
+    ensure!(store.read("nobody", span(newest()))?.is_none());
+
+    let strange = dice.row("s", WindowSpan::of(now_ms(), 7_000), 0);
+    let result = store.one(RowAction::Write(Box::new(strange)))?;
+    ensure!(matches!(&result, RowResult::Refused(why) if why.contains("cql.tables")), "{result:?}");
+
+    let mut large = dice.row("large", span(newest()), 0);
+    let mut events = large.row.events.take().unwrap_or_default();
+    events = evenkeel_model::EventBatch {
+        stream_id: "large".into(),
+        arrival_ms: now_ms(),
+        ts: vec![span(newest()).t_start(); 100],
+        payloads: vec![Some(vec![7; 60_000]); 100],
+        seq: Vec::new(),
+        fields: Vec::new(),
+        ..events
+    };
+    large.row.events = Some(events);
+    let result = store.one(RowAction::Write(Box::new(large.clone())))?;
+    ensure!(matches!(&result, RowResult::Refused(why) if why.contains("row-bytes-max")), "{result:?}");
+    // The server's own limit (half a commit log segment, 4 MiB here), when ours is set too high.
+    let mut generous = config.clone();
+    generous.row_bytes_max = 32 << 20;
+    let result = Driven::open(&generous)?.one(RowAction::Write(Box::new(large)))?;
+    eprintln!("  beyond the server's limit: {result:?}");
+    ensure!(!matches!(result, RowResult::Written));
+    Ok(())
+}
+
+fn queue_bound(config: &CqlConfig) -> anyhow::Result<()> {
+    let mut small = config.clone();
+    small.queue_max = 10;
+    let (mut store, mut dice) = (Driven::open(&small)?, Dice(SEED + 6));
+    let rows = (0..500).map(|n| dice.row(&format!("queue/{n}"), span(newest()), 0));
+    let results = store.all(rows.map(|row| RowAction::Write(Box::new(row))).collect())?;
+    let full =
+        results.iter().filter(|r| matches!(r, RowResult::Unavailable(why) if why.contains("queue-max")));
+    let full = full.count();
+    ensure!(full > 0 && full + 10 <= 500, "{full} of 500 were answered at once");
+    Ok(())
+}
+
+fn unknown_dc(config: &CqlConfig) -> anyhow::Result<()> {
+    let mut elsewhere = config.clone();
+    elsewhere.local_dc = Some("atlantis".into());
+    let error = CqlRows::open(&elsewhere).err().map(|e| e.to_string()).unwrap_or_default();
+    ensure!(error.contains("atlantis") && error.contains("datacenter1"), "{error}");
+    Ok(())
+}
+
+fn dead_server(config: &CqlConfig) -> anyhow::Result<()> {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut nowhere = config.clone();
+    nowhere.contact_points = vec![closed.to_string()];
+    let error = CqlRows::open(&nowhere).err();
+    ensure!(matches!(error, Some(ConnectError::Unreachable { .. })), "{error:?}");
+    // One that takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    nowhere.contact_points = vec![silent.local_addr()?.to_string()];
+    nowhere.start_timeout = Millis::from_ms(500);
+    let error = CqlRows::open(&nowhere).err();
+    ensure!(matches!(error, Some(ConnectError::TooSlow { .. })), "{error:?}");
+    Ok(())
+}
+
+fn healthy(config: &CqlConfig) -> anyhow::Result<()> {
+    let report = doctor(config)?;
+    ensure!(report.findings.is_empty(), "{:?}", report.findings);
+    ensure!(report.versions.contains_key("base") && report.versions.contains_key("windows_5s"), "{report:?}");
+    Ok(())
+}
