@@ -13,6 +13,7 @@ mod init;
 mod limiter;
 pub mod names;
 mod registry;
+mod spans;
 mod tail;
 mod trace;
 
@@ -20,6 +21,7 @@ pub use event::Emitter;
 pub use init::{InitError, LogFormat, LogTo, Otlp, Settings, Telemetry};
 pub use limiter::{KEYS_MAX, LogLimiter, Verdict};
 pub use registry::{Counter, Gauge, Histogram, Metrics, MetricsError, SERIES_MAX};
+pub use spans::{Operation, topic_span};
 pub use tail::{LINE_BYTES_MAX, LogTail};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Most keys remembered.
 pub const KEYS_MAX: usize = 1024;
 
+/// Time between two searches of a full table for lines that may be forgotten.
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+
 /// May a line be written?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -29,7 +32,14 @@ pub enum Verdict {
 pub struct LogLimiter {
     /// Random per process: which keys collide cannot be chosen from outside.
     hasher: RandomState,
-    lines: Mutex<HashMap<(&'static str, u64), Line>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    lines: HashMap<(&'static str, u64), Line>,
+    /// Not looked through for old lines before: a flood of keys must not cost a search each.
+    search_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -46,14 +56,12 @@ impl LogLimiter {
             return Verdict::Write { suppressed: 0 };
         }
         let mut id = (event, self.hasher.hash_one(key));
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if !lines.contains_key(&id) && lines.len() >= KEYS_MAX {
-            lines.retain(|_, line| now.saturating_duration_since(line.written) < line.period);
-            if lines.len() >= KEYS_MAX {
-                // Bounded all the same: one more entry per declared event.
-                id = (event, 0);
-            }
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if !table.lines.contains_key(&id) && !table.has_room(now) {
+            // Bounded all the same: one more entry per declared event.
+            id = (event, 0);
         }
+        let lines = &mut table.lines;
         let fresh = Line { written: now, period, suppressed: 0 };
         let Some(line) = lines.get_mut(&id) else {
             lines.insert(id, fresh);
@@ -70,12 +78,27 @@ impl LogLimiter {
 
     /// Keys remembered now.
     pub fn len(&self) -> usize {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).lines.len()
     }
 
     /// Whether nothing was asked yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Table {
+    /// Room for one more key, made by forgetting lines older than their period.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.lines.len() < KEYS_MAX {
+            return true;
+        }
+        if self.search_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        self.lines.retain(|_, line| now.saturating_duration_since(line.written) < line.period);
+        self.search_at = Some(now + SEARCH_PAUSE);
+        self.lines.len() < KEYS_MAX
     }
 }
 

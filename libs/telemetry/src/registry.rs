@@ -173,7 +173,7 @@ impl Metrics {
     }
 
     /// A series whose value is asked for when somebody collects. `None` leaves it out. The first
-    /// registration of a series stays.
+    /// registration of a series stays. `ask` must be quick and must not touch these metrics.
     pub fn gauge_asked<const L: usize>(
         &self,
         decl: &GaugeDecl<L>,
