@@ -1,0 +1,409 @@
+//! `seam::Worker` over the simulated log: what an adapter does between a driver and the broker.
+//!
+//! Keeps the order of use of the seam and refuses everything else, so that a driver that breaks it is
+//! found here and not on a real broker. Dropping a worker without `close` is a crash.
+
+use super::cluster::{ClientId, Cluster, SimLog, timing};
+use super::group::{MemberId, Notice};
+use super::partition::{Record, TxnId};
+use super::txn::{Outcome, Owner};
+use evenkeel_model::Topic;
+use evenkeel_seam::{
+    Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult, Worker, WorkerError,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who the worker is.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The topic it consumes.
+    pub topic: Topic,
+    /// Its consumer group.
+    pub group: String,
+    /// Its transactional id, unique per worker.
+    pub transactional_id: String,
+}
+
+/// A worker on the simulated log.
+#[derive(Debug)]
+pub struct SimWorker {
+    log: SimLog,
+    options: WorkerOptions,
+    client: ClientId,
+    epoch: u64,
+    member: MemberId,
+    parts: BTreeMap<u32, Part>,
+    running: Option<TxnId>,
+    closed: bool,
+}
+
+/// One partition of the worker.
+#[derive(Debug)]
+struct Part {
+    state: State,
+    read: Option<Read>,
+    /// The driver was told that it leaves.
+    leaving: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Ours, but the committed offset is not stable yet; the driver knows nothing of it.
+    Waiting {
+        since_ms: i64,
+    },
+    /// The driver was told.
+    Told,
+    Started {
+        next: u64,
+        paused: bool,
+        empty_at_ms: i64,
+    },
+}
+
+#[derive(Debug)]
+struct Read {
+    topic: Topic,
+    next: u64,
+    to: u64,
+    committed_only: bool,
+}
+
+/// One input for the driver, owned, so that the log is not locked while the driver looks at it.
+enum Delivery {
+    Assigned { partition: u32, partitions: u32, committed: Option<Position> },
+    Records { partition: u32, topic: Topic, records: Vec<(u64, Arc<Record>)>, next: u64, at_end: bool },
+    ReadDone { partition: u32, topic: Topic, log_start: u64, next: u64 },
+    TxnDone { result: TxnResult, outputs: Outputs },
+    Revoking { partitions: Vec<u32>, lost: bool },
+}
+
+impl SimWorker {
+    /// Starts a worker: fences whoever used its transactional id before, and joins the group.
+    pub fn new(log: &SimLog, options: WorkerOptions) -> Self {
+        let mut cluster = log.cluster();
+        let client = cluster.start_client();
+        let epoch = cluster.init_transactions(&options.transactional_id);
+        let member = cluster.number();
+        cluster.group(&options.group).join(member);
+        cluster.note(format_args!("{} joins as member {member}", options.transactional_id));
+        drop(cluster);
+        let (log, parts) = (log.clone(), BTreeMap::new());
+        Self { log, options, client, epoch, member, parts, running: None, closed: false }
+    }
+
+    /// The process stands still until a virtual time (SIGSTOP); the caller does not poll it meanwhile.
+    pub fn freeze(&mut self, until_ms: i64) {
+        let member = Some((self.options.group.clone(), self.member));
+        self.log.cluster().freeze_client(self.client, until_ms, member);
+    }
+
+    /// Everything there is to tell the driver now, in order.
+    fn collect(&mut self, cluster: &mut Cluster) -> Result<Vec<Delivery>, WorkerError> {
+        let mut out = Vec::new();
+        if cluster.is_down() {
+            return Ok(out);
+        }
+        self.collect_outcome(cluster, &mut out)?;
+        self.collect_membership(cluster, &mut out);
+        self.collect_assigned(cluster, &mut out)?;
+        if cluster.faults.fetch_max > 0 {
+            let partitions: Vec<u32> = self.parts.keys().copied().collect();
+            for partition in partitions {
+                self.collect_read(cluster, partition, &mut out);
+                self.collect_records(cluster, partition, &mut out);
+            }
+        }
+        Ok(out)
+    }
+
+    fn collect_outcome(&mut self, cluster: &mut Cluster, out: &mut Vec<Delivery>) -> Result<(), WorkerError> {
+        let Some((outcome, commit)) = self.running.and_then(|txn| cluster.take_outcome(txn)) else {
+            return Ok(());
+        };
+        self.running = None;
+        let mut outputs = commit.outputs;
+        outputs.clear();
+        let result = match outcome {
+            Outcome::Committed(metas) => TxnResult::Committed(metas),
+            Outcome::Aborted(error) => {
+                let since_ms = cluster.now_ms();
+                for part in self.parts.values_mut().filter(|part| !part.leaving) {
+                    (part.state, part.read) = (State::Waiting { since_ms }, None);
+                }
+                TxnResult::Aborted { error }
+            }
+            Outcome::Fenced => {
+                cluster.group(&self.options.group).remove(self.member);
+                self.closed = true;
+                return Err(WorkerError::Fenced(self.options.transactional_id.clone()));
+            }
+        };
+        out.push(Delivery::TxnDone { result, outputs });
+        Ok(())
+    }
+
+    fn collect_membership(&mut self, cluster: &mut Cluster, out: &mut Vec<Delivery>) {
+        let since_ms = cluster.now_ms();
+        if !cluster.group(&self.options.group).has(self.member) {
+            self.parts.retain(|_, part| !matches!(part.state, State::Waiting { .. }) || part.leaving);
+            let partitions: Vec<u32> =
+                self.parts.iter().filter(|(_, p)| !p.leaving).map(|(p, _)| *p).collect();
+            self.parts.values_mut().for_each(|part| part.leaving = true);
+            if !partitions.is_empty() {
+                out.push(Delivery::Revoking { partitions, lost: true });
+            }
+            if self.parts.is_empty() && self.running.is_none() {
+                self.member = cluster.number();
+                cluster.group(&self.options.group).join(self.member);
+                let (id, member) = (&self.options.transactional_id, self.member);
+                cluster.note(format_args!("{id} joins again as member {member}"));
+            }
+        }
+        for notice in cluster.group(&self.options.group).notices(self.member) {
+            match notice {
+                Notice::Gained(partitions) => {
+                    let new = || Part { state: State::Waiting { since_ms }, read: None, leaving: false };
+                    self.parts.extend(partitions.into_iter().map(|p| (p, new())));
+                }
+                Notice::GiveUp(partitions) => {
+                    let untold = |p: &u32| {
+                        self.parts.get(p).is_none_or(|part| matches!(part.state, State::Waiting { .. }))
+                    };
+                    let (untold, told): (Vec<u32>, Vec<u32>) = partitions.into_iter().partition(untold);
+                    for partition in untold {
+                        self.parts.remove(&partition);
+                        cluster.group(&self.options.group).release(self.member, partition);
+                    }
+                    for partition in &told {
+                        self.parts.entry(*partition).and_modify(|part| part.leaving = true);
+                    }
+                    if !told.is_empty() {
+                        out.push(Delivery::Revoking { partitions: told, lost: false });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Step 0 of recovery: the committed offset, once it is stable. A dead worker's open transaction is
+    /// ended by fencing the writer that the metadata names.
+    fn collect_assigned(
+        &mut self,
+        cluster: &mut Cluster,
+        out: &mut Vec<Delivery>,
+    ) -> Result<(), WorkerError> {
+        let (now_ms, partitions) = (cluster.now_ms(), cluster.partitions());
+        for (&partition, part) in &mut self.parts {
+            let State::Waiting { since_ms } = part.state else { continue };
+            if part.leaving {
+                continue;
+            }
+            let group = cluster.group(&self.options.group);
+            let committed = group.position(partition).map_err(WorkerError::Fatal)?;
+            if group.is_unstable(partition) {
+                let writer = committed.and_then(|p| p.meta).map(|meta| meta.writer).unwrap_or_default();
+                if now_ms - since_ms > timing::UNSTABLE_MS && !writer.is_empty() {
+                    if writer != self.options.transactional_id {
+                        cluster.init_transactions(&writer);
+                    }
+                    part.state = State::Waiting { since_ms: now_ms };
+                }
+                continue;
+            }
+            part.state = State::Told;
+            out.push(Delivery::Assigned { partition, partitions, committed });
+        }
+        Ok(())
+    }
+
+    fn collect_read(&mut self, cluster: &mut Cluster, partition: u32, out: &mut Vec<Delivery>) {
+        let Some(part) = self.parts.get_mut(&partition).filter(|part| !part.leaving) else { return };
+        let Some(read) = &mut part.read else { return };
+        let (topic, fetch_max) = (read.topic, cluster.faults.fetch_max);
+        let log = cluster.log(topic, partition);
+        let mut fetched = log.read(read.next, fetch_max, read.committed_only);
+        fetched.records.retain(|(offset, _)| *offset < read.to);
+        let moved = fetched.next > read.next;
+        read.next = fetched.next;
+        // `to` is reached, or the log ends before it: it was cut.
+        let done = read.next >= read.to || (fetched.at_end && log.end() < read.to);
+        let (log_start, next) = (log.start(), read.next);
+        if moved {
+            let (records, at_end) = (fetched.records, fetched.at_end);
+            out.push(Delivery::Records { partition, topic, records, next, at_end });
+        }
+        if done {
+            part.read = None;
+            out.push(Delivery::ReadDone { partition, topic, log_start, next });
+        }
+    }
+
+    fn collect_records(&mut self, cluster: &mut Cluster, partition: u32, out: &mut Vec<Delivery>) {
+        let (topic, now_ms, fetch_max) = (self.options.topic, cluster.now_ms(), cluster.faults.fetch_max);
+        let Some(part) = self.parts.get_mut(&partition).filter(|part| !part.leaving) else { return };
+        let State::Started { next, paused: false, empty_at_ms } = &mut part.state else { return };
+        let fetched = cluster.log(topic, partition).read(*next, fetch_max, true);
+        if fetched.next == *next && now_ms - *empty_at_ms < timing::FETCH_WAIT_MS {
+            return; // the fetch is still waiting for something
+        }
+        (*next, *empty_at_ms) = (fetched.next, now_ms);
+        let (records, next, at_end) = (fetched.records, fetched.next, fetched.at_end);
+        out.push(Delivery::Records { partition, topic, records, next, at_end });
+    }
+
+    fn commit(&mut self, commit: Commit) -> Result<(), WorkerError> {
+        if self.running.is_some() {
+            return Err(forbidden("a Commit before the last one's TxnDone"));
+        }
+        for position in &commit.positions {
+            if self.told(position.partition).is_none() {
+                return Err(forbidden(&format!(
+                    "Commit of partition {}, which is not ours",
+                    position.partition
+                )));
+            }
+        }
+        let owner = Owner {
+            client: self.client,
+            producer: self.options.transactional_id.clone(),
+            epoch: self.epoch,
+            group: self.options.group.clone(),
+            member: self.member,
+        };
+        self.running = Some(self.log.cluster().begin(owner, commit));
+        Ok(())
+    }
+
+    /// The partition, if the driver was told of it. A partition that waits to be told again (its last
+    /// transaction was aborted) is still the driver's to release.
+    fn told(&mut self, partition: u32) -> Option<&mut Part> {
+        self.parts
+            .get_mut(&partition)
+            .filter(|part| !matches!(part.state, State::Waiting { .. }) || part.leaving)
+    }
+
+    fn start(&mut self, partition: u32, from: Option<u64>) -> Result<(), WorkerError> {
+        let oldest = self.log.cluster().log(self.options.topic, partition).start();
+        let Some(part) = self.told(partition) else {
+            return Err(forbidden(&format!("Start of partition {partition}, which is not ours")));
+        };
+        if part.read.is_some() || matches!(part.state, State::Started { .. }) {
+            return Err(forbidden(&format!("Start of partition {partition} during a Read or twice")));
+        }
+        part.state =
+            State::Started { next: from.unwrap_or(oldest), paused: false, empty_at_ms: i64::MIN / 2 };
+        Ok(())
+    }
+
+    fn set_paused(&mut self, partition: u32, pause: bool) -> Result<(), WorkerError> {
+        match self.told(partition).map(|part| &mut part.state) {
+            Some(State::Started { paused, .. }) => *paused = pause,
+            _ => {
+                return Err(forbidden(&format!(
+                    "Pause or Resume of partition {partition}, which does not run"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn forbidden(what: &str) -> WorkerError {
+    WorkerError::Fatal(format!("protocol: {what}"))
+}
+
+impl Worker for SimWorker {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(LogInput<'_>)) -> Result<(), WorkerError> {
+        let log = self.log.clone();
+        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4);
+        let until = log.cluster().now_ms() + wait_ms;
+        loop {
+            let deliveries = self.collect(&mut log.cluster())?;
+            if !deliveries.is_empty() {
+                deliveries.into_iter().for_each(|delivery| hand_over(delivery, each));
+                return Ok(());
+            }
+            let mut cluster = log.cluster();
+            if cluster.now_ms() >= until {
+                return Ok(());
+            }
+            let fetch = cluster.now_ms() + timing::FETCH_WAIT_MS;
+            let next = cluster.next_due_ms().unwrap_or(fetch).min(fetch).min(until);
+            cluster.advance_to(next);
+        }
+    }
+
+    fn perform(&mut self, action: LogAction) -> Result<(), WorkerError> {
+        match action {
+            LogAction::Read { partition, topic, from, to, committed_only } => {
+                let read = Read { topic, next: from, to, committed_only };
+                match self.told(partition) {
+                    Some(part) if part.read.is_none() => part.read = Some(read),
+                    Some(_) => return Err(forbidden("a second Read of one partition")),
+                    None => return Err(forbidden("a Read of a partition that is not ours")),
+                }
+            }
+            LogAction::Start { partition, from } => self.start(partition, from)?,
+            LogAction::Pause { partition } => self.set_paused(partition, true)?,
+            LogAction::Resume { partition } => self.set_paused(partition, false)?,
+            LogAction::Commit(commit) => self.commit(commit)?,
+            LogAction::Release { partition } => {
+                if self.parts.get(&partition).is_none_or(|part| !part.leaving) {
+                    return Err(forbidden(&format!(
+                        "Release of partition {partition} that nobody asked for"
+                    )));
+                }
+                self.parts.remove(&partition);
+                self.log.cluster().group(&self.options.group).release(self.member, partition);
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), WorkerError> {
+        let mut cluster = self.log.cluster();
+        cluster.group(&self.options.group).remove(self.member);
+        cluster.note(format_args!("{} leaves", self.options.transactional_id));
+        cluster.crash_client(self.client, None);
+        self.closed = true;
+        Ok(())
+    }
+}
+
+impl Drop for SimWorker {
+    fn drop(&mut self) {
+        if !self.closed {
+            let member = Some((self.options.group.clone(), self.member));
+            self.log.cluster().crash_client(self.client, member);
+        }
+    }
+}
+
+fn hand_over(delivery: Delivery, each: &mut dyn FnMut(LogInput<'_>)) {
+    match delivery {
+        Delivery::Assigned { partition, partitions, committed } => {
+            each(LogInput::Assigned { partition, partitions, committed });
+        }
+        Delivery::ReadDone { partition, topic, log_start, next } => {
+            each(LogInput::ReadDone { partition, topic, log_start, next });
+        }
+        Delivery::TxnDone { result, outputs } => each(LogInput::TxnDone { result, outputs }),
+        Delivery::Revoking { partitions, lost } => each(LogInput::Revoking { partitions, lost }),
+        Delivery::Records { partition, topic, records, next, at_end } => {
+            let headers: Vec<_> = records.iter().map(|(_, record)| record.header_refs()).collect();
+            let refs: Vec<RecordRef<'_>> = (records.iter().zip(&headers))
+                .map(|((offset, record), headers)| RecordRef {
+                    offset: *offset,
+                    timestamp_ms: record.timestamp_ms,
+                    key: record.key.as_deref(),
+                    value: record.value.as_deref(),
+                    headers,
+                })
+                .collect();
+            each(LogInput::Records { partition, topic, records: &refs, next, at_end });
+        }
+    }
+}
