@@ -106,7 +106,11 @@ impl CommitMeta {
             self.writer.replace([';', '='], "_"),
         );
         for size in &self.ledger.sizes {
-            let _ = write!(text, ";z={},{},{},{},{}", size.size_ms, size.since, size.consumed, size.in_rows, size.in_open);
+            let _ = write!(
+                text,
+                ";z={},{},{},{},{}",
+                size.size_ms, size.since, size.consumed, size.in_rows, size.in_open
+            );
             for n in size.reasons {
                 let _ = write!(text, ",{n}");
             }

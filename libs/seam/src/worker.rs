@@ -187,11 +187,7 @@ pub enum WorkerError {
 /// A consumer group member with a transactional producer. Implemented by each log.
 pub trait Worker {
     /// Waits up to `wait` for something to happen and hands over all that did, in order.
-    fn poll(
-        &mut self,
-        wait: Duration,
-        each: &mut dyn FnMut(LogInput<'_>),
-    ) -> Result<(), WorkerError>;
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(LogInput<'_>)) -> Result<(), WorkerError>;
 
     /// Carries out one action. Returns at once; outcomes come through [`Worker::poll`].
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError>;

@@ -106,7 +106,8 @@ impl Accumulator {
         (to.min, to.max) = (self.min, self.max);
         (to.sum, to.sum_lo) = (self.sum, self.sum_lo);
         (to.mean, to.m2) = (self.mean, self.m2);
-        (to.first, to.first_ts, to.first_seq) = (self.first, t_start + i64::from(self.first_ms), self.first_seq);
+        (to.first, to.first_ts, to.first_seq) =
+            (self.first, t_start + i64::from(self.first_ms), self.first_seq);
         (to.last, to.last_ts, to.last_seq) = (self.last, t_start + i64::from(self.last_ms), self.last_seq);
     }
 

@@ -69,7 +69,8 @@ impl Core {
     }
 
     fn verdicts(&self, met: &Met, batch: &EventBatch, by_arrival: bool) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = batch.ts.iter().map(|ts| self.time_verdict(met, batch, *ts, by_arrival)).collect();
+        let mut verdicts: Vec<Verdict> =
+            batch.ts.iter().map(|ts| self.time_verdict(met, batch, *ts, by_arrival)).collect();
         for (verdict, payload) in verdicts.iter_mut().zip(&batch.payloads) {
             if payload.as_ref().is_some_and(|p| p.len() > PAYLOAD_BYTES_MAX) {
                 *verdict = Some((DropReason::Malformed, "the payload is longer than 64 KiB"));
@@ -96,7 +97,10 @@ impl Core {
             return Some((DropReason::Future, "ts is further ahead of arrival than max-future"));
         }
         if ts < met.arrival - self.settings.max_age_ms && !batch.backfill {
-            return Some((DropReason::TooOld, "ts is further behind arrival than max-age; flag old data as backfill"));
+            return Some((
+                DropReason::TooOld,
+                "ts is further behind arrival than max-age; flag old data as backfill",
+            ));
         }
         None
     }

@@ -39,6 +39,7 @@ pub struct Core {
     pub(crate) replay: Option<Replay>,
     pub(crate) scratch: Scratch,
     pub(crate) counters: Counters,
+    pub(crate) recovered_ledger: Ledger,
 }
 
 /// Which partition this is, and who works on it.
@@ -89,10 +90,10 @@ pub(crate) struct Replay {
 }
 
 /// Counts since the core began, for metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Rows sent, by [`ClosedBy::index`].
-    pub rows: [u64; ClosedBy::ALL.len()],
+    /// Rows sent, per size of the ledger, by [`ClosedBy::index`].
+    pub rows: Vec<[u64; ClosedBy::ALL.len()]>,
     /// Late records sent.
     pub late_records: u64,
     /// Marks sent.
@@ -153,7 +154,8 @@ impl Core {
             offsets: Offsets::default(),
             replay: None,
             scratch: Scratch::default(),
-            counters: Counters::default(),
+            counters: Counters { rows: vec![[0; ClosedBy::ALL.len()]; sizes.len()], ..Counters::default() },
+            recovered_ledger: Ledger::default(),
             settings: settings.clone(),
             partition,
         })
@@ -198,7 +200,12 @@ impl Core {
     }
 
     /// What makes a whole record unfit, whatever its events are.
-    fn refuse_record(&self, key: Option<&[u8]>, known: Known, batch: &EventBatch) -> Option<(DropReason, &'static str)> {
+    fn refuse_record(
+        &self,
+        key: Option<&[u8]>,
+        known: Known,
+        batch: &EventBatch,
+    ) -> Option<(DropReason, &'static str)> {
         use evenkeel_model::limits::{TS_MAX_MS, TS_MIN_MS};
         if !(TS_MIN_MS..=TS_MAX_MS).contains(&batch.arrival_ms) {
             return Some((DropReason::Malformed, "arrival_ms is outside 1970 to 9999"));
@@ -293,7 +300,8 @@ impl Core {
 
     /// Whether position or floor moved since the last commit.
     pub fn moved(&self) -> bool {
-        self.offsets.committed != Some(self.offsets.position) || self.clocks.floor != self.clocks.floor_committed
+        self.offsets.committed != Some(self.offsets.position)
+            || self.clocks.floor != self.clocks.floor_committed
     }
 
     /// Breaks [`Sabotage::WallAtEnd`]'s rule.
@@ -305,6 +313,16 @@ impl Core {
     /// The ledger (EK-SUM-1).
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The ledger as the commit that this core was recovered from had it; empty for a new partition.
+    pub fn ledger_at_recovery(&self) -> &Ledger {
+        &self.recovered_ledger
+    }
+
+    /// The next record to consume.
+    pub fn position(&self) -> u64 {
+        self.offsets.position
     }
 
     /// Counts for metrics.

@@ -16,7 +16,15 @@ pub struct LateEvents {
 
 impl LateEvents {
     /// Adds event `row` of `batch`, whose time is `ts` (its own or its arrival), ms.
-    pub fn push(&mut self, key: LateKey, size_ms: i64, batch: &EventBatch, row: usize, ts: i64, arrival: i64) {
+    pub fn push(
+        &mut self,
+        key: LateKey,
+        size_ms: i64,
+        batch: &EventBatch,
+        row: usize,
+        ts: i64,
+        arrival: i64,
+    ) {
         let bytes = &mut self.bytes;
         let record = self.records.entry(key).or_insert_with(|| {
             *bytes += 256 + batch.stream_id.len();

@@ -24,7 +24,12 @@ pub struct Merged {
 
 /// Folds the events of `late`, which lies at `offset` of `windows`, into the row that the store holds, one
 /// by one in log order. `revision` becomes the number of late events merged in all.
-pub fn merge_late(stored: Option<&StoredRow>, late: &LateRecord, offset: i64, seq_intervals_max: usize) -> Merged {
+pub fn merge_late(
+    stored: Option<&StoredRow>,
+    late: &LateRecord,
+    offset: i64,
+    seq_intervals_max: usize,
+) -> Merged {
     let mut merged = Merged { row: None, merged: 0, held: 0, overflow: Vec::new() };
     let repeated = stored.is_some_and(|s| offset <= s.late_offset) && !Sabotage::NoLateOffset.is_on();
     if repeated || late.events.is_empty() {

@@ -128,13 +128,22 @@ impl Window {
     }
 
     /// Writes the row. `max_ts`: largest event time of the stream now, ms.
-    pub fn write_row(&self, id: &str, size_ms: i64, max_ts: i64, shapes: &Shapes, include_events: bool, row: &mut WindowRow) {
+    pub fn write_row(
+        &self,
+        id: &str,
+        size_ms: i64,
+        max_ts: i64,
+        shapes: &Shapes,
+        include_events: bool,
+        row: &mut WindowRow,
+    ) {
         row.stream_id.clear();
         row.stream_id.push_str(id);
         row.span = WindowSpan { size_ms, window_id: self.t_start.div_euclid(size_ms) };
         row.closed_by = self.closed_by.unwrap_or(ClosedBy::End);
         row.max_ts = max_ts;
-        (row.first_arrival, row.last_arrival, row.count) = (self.first_arrival, self.last_arrival, self.count);
+        (row.first_arrival, row.last_arrival, row.count) =
+            (self.first_arrival, self.last_arrival, self.count);
         row.seqs.clear();
         row.seqs.extend_from_slice(self.seqs.ranges());
         row.dropped.clear();
@@ -215,7 +224,10 @@ fn fold_sparse(field: &mut Accumulator, column: &FieldColumn, run: &Run<'_>, t_s
 impl Run<'_> {
     #[inline]
     fn moment(&self, row: usize, t_start: i64) -> Moment {
-        Moment { offset_ms: (self.ts[row] - t_start) as u32, seq: self.batch.seq.get(row).copied().unwrap_or(0) }
+        Moment {
+            offset_ms: (self.ts[row] - t_start) as u32,
+            seq: self.batch.seq.get(row).copied().unwrap_or(0),
+        }
     }
 
     /// The earliest and the latest event of the run.

@@ -128,7 +128,8 @@ impl Placing<'_, '_> {
         if !self.replaying {
             self.ledger.consumed += rows.len() as u64;
         }
-        let too_old = self.batch.backfill && self.ts[rows.start] < self.met.arrival - self.settings.max_age_ms;
+        let too_old =
+            self.batch.backfill && self.ts[rows.start] < self.met.arrival - self.settings.max_age_ms;
         if t_end <= series.closed_to.max(self.floor) || too_old {
             return self.place_late(series, t_start, rows);
         }
@@ -218,7 +219,10 @@ impl Placing<'_, '_> {
             if let Some(seq) = seq {
                 window.seqs.add(seq, self.settings.seq_intervals_max);
             }
-            window.fold(&Run { batch: self.batch, ts: self.ts, rows: row..row + 1, arrival: self.met.arrival }, None);
+            window.fold(
+                &Run { batch: self.batch, ts: self.ts, rows: row..row + 1, arrival: self.met.arrival },
+                None,
+            );
             self.windows.account(id, before);
             self.ledger.in_open += u64::from(!self.replaying);
             return;
@@ -281,7 +285,8 @@ impl Placing<'_, '_> {
             self.ledger.reasons[DropReason::Overflow.index()] += 1;
             let shape = window.shape;
             let names = self.windows.shapes.names(shape).iter();
-            let mut batch = EventBatch { fields: names.map(|n| column(n)).collect(), ..EventBatch::default() };
+            let mut batch =
+                EventBatch { fields: names.map(|n| column(n)).collect(), ..EventBatch::default() };
             batch.stream_id.clone_from(&self.batch.stream_id);
             batch.arrival_ms = event.arrival;
             event.append_to(&mut batch);
@@ -300,7 +305,13 @@ impl Placing<'_, '_> {
 
     fn send_refused(&mut self, events: &EventBatch, detail: &'static str) {
         let (size_ms, offset) = (Some(self.size_ms), self.met.offset);
-        (self.out)(Output::Refused(Refused { reason: DropReason::Overflow, detail, size_ms, offset, events }));
+        (self.out)(Output::Refused(Refused {
+            reason: DropReason::Overflow,
+            detail,
+            size_ms,
+            offset,
+            events,
+        }));
     }
 
     fn count(&mut self, reason: DropReason, events: usize) {

@@ -46,7 +46,13 @@ impl Core {
 
     /// Silence closes a stream's windows, oldest first, each only with its row and only when nothing of its
     /// series is pending. Whether one had to wait for room.
-    fn close_idle(&mut self, slot: u32, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) -> bool {
+    fn close_idle(
+        &mut self,
+        slot: u32,
+        input: &TickInput,
+        report: &mut TickReport,
+        out: &mut Out<'_>,
+    ) -> bool {
         let Some(stream) = self.registry.streams.get(slot) else { return false };
         let class = &self.settings.classes[stream.class as usize];
         let silence = self.clocks.live.saturating_sub(stream.last_arrival);
@@ -208,7 +214,9 @@ impl Core {
             }
         }
         match self.registry.streams.get_mut(slot) {
-            Some(stream) if stream.has_unsent() => stream.check_at = self.wheel.schedule(slot, self.clocks.live),
+            Some(stream) if stream.has_unsent() => {
+                stream.check_at = self.wheel.schedule(slot, self.clocks.live)
+            }
             Some(_) => self.evict(slot, report, out),
             None => {}
         }

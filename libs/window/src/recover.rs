@@ -60,15 +60,22 @@ pub struct SentRow<'a> {
 
 impl Core {
     /// A partition as committed at `offset`. It is mute until [`Core::finish_recovery`].
-    pub fn recover(settings: &Settings, partition: Partition, offset: u64, meta: &CommitMeta) -> Result<Self, RecoverError> {
+    pub fn recover(
+        settings: &Settings,
+        partition: Partition,
+        offset: u64,
+        meta: &CommitMeta,
+    ) -> Result<Self, RecoverError> {
         if meta.partitions != partition.count {
             return Err(RecoverError::PartitionCount { committed: meta.partitions, now: partition.count });
         }
         let mut core = Self::new(settings, partition)?;
         let known = |size_ms: i64| meta.ledger.sizes.iter().find(|s| s.size_ms == size_ms).cloned();
         let fresh = |size_ms| SizeLedger { size_ms, since: offset, ..SizeLedger::default() };
-        let sizes = settings.sizes_ms().into_iter().map(|size_ms| known(size_ms).unwrap_or_else(|| fresh(size_ms)));
+        let sizes =
+            settings.sizes_ms().into_iter().map(|size_ms| known(size_ms).unwrap_or_else(|| fresh(size_ms)));
         core.ledger = Ledger { sizes: sizes.collect(), lost: meta.ledger.lost };
+        core.recovered_ledger = core.ledger.clone();
         core.clocks.floor = if Sabotage::FloorAfterReplay.is_on() { NEVER } else { meta.floor };
         let one_clock = Sabotage::OneLogClock.is_on();
         core.clocks.log = if one_clock { meta.log_clock } else { meta.log_clock_at_replay_from };
@@ -86,7 +93,8 @@ impl Core {
             self.registry.remove_quiet(slot);
         }
         let class = self.settings.class_of(&mark.stream_id);
-        let emitted_of = |size_ms: &i64| mark.emitted.iter().find(|(s, _)| s == size_ms).map_or(NEVER, |(_, t)| *t);
+        let emitted_of =
+            |size_ms: &i64| mark.emitted.iter().find(|(s, _)| s == size_ms).map_or(NEVER, |(_, t)| *t);
         let emitted = self.settings.classes[class].sizes_ms.iter().map(emitted_of).collect();
         let marks = QuietMarks { id: mark.stream_id.clone(), emitted, max_ts: mark.max_ts };
         self.registry.insert_quiet(&marks);
@@ -95,7 +103,9 @@ impl Core {
     /// Step 2: a row that has left. It vouches for its own `t_end` only, never for later windows.
     pub fn replay_row(&mut self, row: &SentRow<'_>) {
         let class = self.settings.class_of(row.stream_id);
-        let Ok(series_at) = self.settings.classes[class].sizes_ms.binary_search(&row.span.size_ms) else { return };
+        let Ok(series_at) = self.settings.classes[class].sizes_ms.binary_search(&row.span.size_ms) else {
+            return;
+        };
         let slot = self.stream_slot(self.registry.find(row.stream_id), row.stream_id, class);
         let Some(replay) = &mut self.replay else { return };
         let Some(stream) = self.registry.streams.get_mut(slot) else { return };

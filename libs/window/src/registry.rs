@@ -260,8 +260,12 @@ mod tests {
         }
         for (i, id) in ids.iter().enumerate() {
             match registry.find(id) {
-                Known::Active(slot) if i % 2 == 0 => assert_eq!(*registry.streams.get(slot).unwrap().id, **id),
-                Known::Quiet(slot) if i % 2 == 1 => assert_eq!(registry.quiet(slot), Some(marks(id, i as i64))),
+                Known::Active(slot) if i % 2 == 0 => {
+                    assert_eq!(*registry.streams.get(slot).unwrap().id, **id)
+                }
+                Known::Quiet(slot) if i % 2 == 1 => {
+                    assert_eq!(registry.quiet(slot), Some(marks(id, i as i64)))
+                }
                 other => panic!("{id}: {other:?}"),
             }
         }
@@ -280,7 +284,8 @@ mod tests {
     #[test]
     fn quiet_streams_keep_their_order_when_some_come_back() {
         let mut registry = Registry::new(3);
-        let slots: Vec<u32> = (0..5).map(|i| registry.insert_quiet(&marks(&format!("s{i}"), 100 - i))).collect();
+        let slots: Vec<u32> =
+            (0..5).map(|i| registry.insert_quiet(&marks(&format!("s{i}"), 100 - i))).collect();
         registry.remove_quiet(slots[0]);
         registry.remove_quiet(slots[2]);
         registry.remove_quiet(slots[4]);

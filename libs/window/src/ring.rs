@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn events_become_columns_again() {
         let named = |name: &str| FieldColumn { name: name.into(), ..FieldColumn::default() };
-        let mut batch = EventBatch { fields: vec![named("a"), named("b"), named("c")], ..EventBatch::default() };
+        let mut batch =
+            EventBatch { fields: vec![named("a"), named("b"), named("c")], ..EventBatch::default() };
         let rows: [&[(u16, f64)]; 3] = [&[(0, 1.0)], &[(1, 2.0)], &[(1, 3.0)]];
         for (ts, values) in rows.into_iter().enumerate() {
             let payload = (ts == 1).then(|| Box::from(&b"p"[..]));

@@ -37,11 +37,6 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// Whether there is no value.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Bytes allocated for slots.
     pub fn allocated_bytes(&self) -> usize {
         self.allocated * (CHUNK * size_of::<Option<T>>())

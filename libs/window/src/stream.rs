@@ -70,7 +70,9 @@ impl Stream {
     /// Bytes on the heap, without its windows.
     pub fn heap_bytes(&self) -> usize {
         let series = if self.series.spilled() { self.series.capacity() * size_of::<Series>() } else { 0 };
-        self.id.len().max(8).next_multiple_of(8) + series + self.series.iter().map(Series::heap_bytes).sum::<usize>()
+        self.id.len().max(8).next_multiple_of(8)
+            + series
+            + self.series.iter().map(Series::heap_bytes).sum::<usize>()
     }
 }
 

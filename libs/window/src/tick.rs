@@ -112,7 +112,8 @@ impl Core {
         let limit = self.clocks.live - self.settings.open_age_max_ms;
         let slack = self.settings.clock_slack_ms;
         // Windows stand in log order; none arrived earlier than the log clock then − clock-slack.
-        let early = self.windows.in_order().take_while(|(_, w)| w.clock_before.saturating_sub(slack) <= limit);
+        let early =
+            self.windows.in_order().take_while(|(_, w)| w.clock_before.saturating_sub(slack) <= limit);
         let mut overdue: Vec<_> = early
             .filter(|(_, w)| w.first_arrival <= limit)
             .map(|(_, w)| (w.first_arrival, w.first_offset, w.stream, w.series))
@@ -142,7 +143,9 @@ impl Core {
     fn send_due(&mut self, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) {
         while report.rows < input.rows_max {
             let Some(due) = self.windows.peek_due() else { return };
-            let Some((slot, series_at)) = self.windows.get(due.window).map(|w| (w.stream, w.series)) else { return };
+            let Some((slot, series_at)) = self.windows.get(due.window).map(|w| (w.stream, w.series)) else {
+                return;
+            };
             self.send_oldest(slot, series_at, ClosedBy::Watermark, report, out);
         }
     }
@@ -181,7 +184,9 @@ impl Core {
             self.windows.close(series, open, size_ms, fact);
         }
         let last = Sabotage::AnyPendingRowFirst.is_on();
-        let Some(id) = (if last { series.pending.pop_back() } else { series.pending.pop_front() }) else { return };
+        let Some(id) = (if last { series.pending.pop_back() } else { series.pending.pop_front() }) else {
+            return;
+        };
         let Some(window) = self.windows.get(id) else { return };
         series.emitted = series.emitted.max(window.t_start + size_ms);
         let epoch = self.rows.acquire(self.offsets.windows_to);
@@ -189,14 +194,15 @@ impl Core {
             self.rows.release(older);
         }
         stream.row_sent = self.clocks.live;
-        let ledger = &mut self.ledger.sizes[self.ledger_at[stream.class as usize][series_at as usize]];
+        let ledger_at = self.ledger_at[stream.class as usize][series_at as usize];
+        let ledger = &mut self.ledger.sizes[ledger_at];
         ledger.in_open -= window.count;
         ledger.in_rows += window.count;
         let row = &mut self.scratch.row;
         window.write_row(&stream.id, size_ms, stream.max_ts, &self.windows.shapes, class.include_events, row);
         out(Output::Row(row));
         report.rows += 1;
-        self.counters.rows[row.closed_by.index()] += 1;
+        self.counters.rows[ledger_at][row.closed_by.index()] += 1;
         self.windows.remove(id, size_ms);
         self.registry.account(slot, heap_before);
         self.visit_by(slot, self.clocks.live.saturating_add(self.settings.mark_refresh_ms));

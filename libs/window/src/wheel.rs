@@ -22,7 +22,8 @@ impl Wheel {
     /// Puts a stream in the bucket that is due at or after `at`; the bucket's time, to be kept with the
     /// stream: an entry counts only if it equals it.
     pub fn schedule(&mut self, slot: u32, at: i64) -> i64 {
-        let bucket = at.saturating_add(self.bucket_ms - 1).div_euclid(self.bucket_ms).saturating_mul(self.bucket_ms);
+        let bucket =
+            at.saturating_add(self.bucket_ms - 1).div_euclid(self.bucket_ms).saturating_mul(self.bucket_ms);
         self.buckets.entry(bucket).or_default().push(slot);
         self.entries += 1;
         bucket

@@ -236,7 +236,10 @@ impl Windows {
 
     /// Bytes in use.
     pub fn used_bytes(&self) -> usize {
-        self.slab.used_bytes() + self.heap_bytes + self.shapes.allocated_bytes() + self.due.len() * size_of::<Due>()
+        self.slab.used_bytes()
+            + self.heap_bytes
+            + self.shapes.allocated_bytes()
+            + self.due.len() * size_of::<Due>()
     }
 
     /// Bytes allocated.

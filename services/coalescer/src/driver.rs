@@ -102,7 +102,7 @@ pub enum Stop {
 }
 
 /// What a worker works with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Windowing.
     pub settings: Settings,
@@ -188,7 +188,9 @@ impl Driver {
                 self.read_done(partition, topic, log_start, out);
             }
             Input::Log(LogInput::TxnDone { result, outputs }) => self.txn_done(now_ms, result, outputs, out),
-            Input::Log(LogInput::Revoking { partitions, lost }) => self.revoking(now_ms, partitions, lost, out),
+            Input::Log(LogInput::Revoking { partitions, lost }) => {
+                self.revoking(now_ms, partitions, lost, out)
+            }
             Input::Tick => self.tick(now_ms, out),
             Input::End => self.ending = true,
             Input::Drain => {
@@ -205,6 +207,11 @@ impl Driver {
         self.held.iter().filter(|(_, h)| h.recovery.is_none()).map(|(p, h)| (*p, &h.core))
     }
 
+    /// Bytes of state this worker may hold.
+    pub fn budget_bytes(&self) -> usize {
+        self.options.memory_budget_bytes
+    }
+
     /// Partitions in recovery.
     pub fn recovering(&self) -> usize {
         self.held.values().filter(|h| h.recovery.is_some()).count()
@@ -216,7 +223,13 @@ impl Driver {
         self.in_flight.is_none() && self.filling.is_empty() && self.held.values().all(idle)
     }
 
-    fn assigned(&mut self, partition: u32, partitions: u32, committed: Option<Position>, out: &mut Vec<Action>) {
+    fn assigned(
+        &mut self,
+        partition: u32,
+        partitions: u32,
+        committed: Option<Position>,
+        out: &mut Vec<Action>,
+    ) {
         let place = Partition {
             number: partition,
             count: partitions,
@@ -321,7 +334,8 @@ impl Driver {
     fn run_tick(&mut self, now_ms: i64, out: &mut Vec<Action>) {
         let used: usize = self.cores().map(|(_, core)| core.used_bytes()).sum();
         let over = used.saturating_sub(self.options.memory_budget_bytes);
-        let order: Vec<u32> = self.held.iter().filter(|(_, h)| h.recovery.is_none()).map(|(p, _)| *p).collect();
+        let order: Vec<u32> =
+            self.held.iter().filter(|(_, h)| h.recovery.is_none()).map(|(p, _)| *p).collect();
         let mut rows = 0;
         let (mut said, mut waiting) = (!self.filling.is_empty(), false);
         self.turn = self.turn.wrapping_add(1); // room is shared fairly: another partition goes first each time
@@ -371,7 +385,8 @@ impl Driver {
     #[cfg(feature = "sabotage")]
     fn keep_old_metadata(&mut self, positions: &mut [Position]) {
         for position in positions {
-            let old = self.last_meta.get(&position.partition).filter(|(offset, _)| *offset == position.offset);
+            let old =
+                self.last_meta.get(&position.partition).filter(|(offset, _)| *offset == position.offset);
             if let Some((_, meta)) = old.filter(|_| Sabotage::MetadataOnlyWhenOffsetMoves.is_on()) {
                 position.meta = Some(meta.clone());
             }
@@ -465,7 +480,9 @@ fn feed(
 ) {
     let source = Source { partition, offset: record.offset };
     match decode_batch(record.value.unwrap_or_default(), batch) {
-        Ok(()) => core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs)),
+        Ok(()) => {
+            core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
+        }
         Err(error) => {
             let error = error.to_string();
             core.feed_undecodable();

@@ -85,9 +85,8 @@ impl Recovery {
                         offset: record.offset,
                     });
                 }),
-                Step::Events => {
-                    decode_batch(value, batch).map(|()| core.feed(record.offset, record.key, batch, &mut |_| {}))
-                }
+                Step::Events => decode_batch(value, batch)
+                    .map(|()| core.feed(record.offset, record.key, batch, &mut |_| {})),
                 Step::Done => Ok(()),
             };
             if let Err(error) = read {

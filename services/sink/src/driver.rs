@@ -51,6 +51,8 @@ pub enum Event {
         revision: u32,
         /// End of its window, ms.
         t_end: i64,
+        /// Its size, ms.
+        size_ms: i64,
     },
     /// A late record: how many of its events were merged, held already, refused as overflow.
     Merged {
@@ -134,6 +136,9 @@ impl Driver {
                 self.forget(partition);
                 self.lanes.insert(partition, Lane::new(from.unwrap_or(0)));
                 out.push(Action::Log(LogAction::Start { partition, from }));
+                if self.paused {
+                    out.push(Action::Log(LogAction::Pause { partition }));
+                }
             }
             Input::Log(LogInput::Records { partition, topic: Topic::Windows, records, next, .. }) => {
                 self.records(partition, records, next, out);
@@ -153,6 +158,16 @@ impl Driver {
         self.pause_or_resume(out);
     }
 
+    /// Records that may be in work.
+    pub fn in_flight_max(&self) -> usize {
+        self.options.in_flight_max
+    }
+
+    /// Partitions that are paused.
+    pub fn paused_partitions(&self) -> usize {
+        if self.paused { self.lanes.len() } else { 0 }
+    }
+
     /// Records in work.
     pub fn in_work(&self) -> usize {
         self.lanes.values().map(Lane::in_work).sum()
@@ -160,7 +175,10 @@ impl Driver {
 
     /// Whether everything consumed is settled and committed.
     pub fn is_quiet(&self) -> bool {
-        self.in_work() == 0 && !self.in_flight && self.outputs.is_empty() && self.lanes.values().all(Lane::is_committed)
+        self.in_work() == 0
+            && !self.in_flight
+            && self.outputs.is_empty()
+            && self.lanes.values().all(Lane::is_committed)
     }
 
     /// The consumed position per partition.
@@ -179,7 +197,8 @@ impl Driver {
                     (key, Work::Write(Box::new(stored)))
                 }
                 Ok(WindowRecord::Late(late)) => {
-                    let span = evenkeel_model::WindowSpan { size_ms: late.size_ms, window_id: late.window_id };
+                    let span =
+                        evenkeel_model::WindowSpan { size_ms: late.size_ms, window_id: late.window_id };
                     (RowKey { stream_id: late.events.stream_id.clone(), span }, Work::Merge(late))
                 }
                 Err(error) => {
@@ -222,8 +241,10 @@ impl Driver {
             }
             RowResult::Read(stored) => self.merge(partition, offset, stored.as_deref(), out),
             RowResult::Written => {
-                if let Some(Work::Write(row) | Work::WriteAfterDlq(row)) = lane.task(offset).map(|t| &t.work) {
-                    out.push(Action::Say(Event::Stored { revision: row.revision, t_end: row.row.span.t_end() }));
+                if let Some(Work::Write(row) | Work::WriteAfterDlq(row)) = lane.task(offset).map(|t| &t.work)
+                {
+                    let (t_end, size_ms) = (row.row.span.t_end(), row.row.span.size_ms);
+                    out.push(Action::Say(Event::Stored { revision: row.revision, t_end, size_ms }));
                 }
                 self.settle(partition, offset, out);
             }
@@ -276,7 +297,8 @@ impl Driver {
     fn tick(&mut self, now_ms: i64, out: &mut Vec<Action>) {
         let partitions: Vec<u32> = self.lanes.keys().copied().collect();
         for partition in partitions {
-            let due = self.lanes.get_mut(&partition).map(|lane| lane.take_retries(now_ms)).unwrap_or_default();
+            let due =
+                self.lanes.get_mut(&partition).map(|lane| lane.take_retries(now_ms)).unwrap_or_default();
             for offset in due {
                 self.start(partition, offset, out);
             }

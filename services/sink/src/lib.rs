@@ -2,8 +2,14 @@
 //!
 //! `driver.rs` decides, `run.rs` performs. See ARCHITECTURE.md, "Follow one event".
 
+mod config;
 mod dlq;
 mod driver;
 mod lane;
+mod run;
+mod watch;
 
+pub use config::{Config, DEFAULT_TOML, SERVICE};
 pub use driver::{Action, Driver, Event, Input, Options};
+pub use run::{Control, RunError, run};
+pub use watch::{Status, StatusCell};

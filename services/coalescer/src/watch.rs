@@ -1,0 +1,291 @@
+//! What a worker shows of itself: metrics, log lines, and a status for whoever waits for it.
+
+use crate::driver::{Driver, Event};
+use evenkeel_model::{ClosedBy, DropReason};
+use evenkeel_seam::{Ledger, SizeLedger};
+use evenkeel_telemetry::names::coalescer as names;
+use evenkeel_telemetry::{Counter, Emitter, Histogram, event};
+use evenkeel_window::Counters;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+event! {
+    /// A record of `events` could not be decoded.
+    struct Undecodable<'a> WARN "coalescer.record.undecodable" "a record cannot be decoded; its bytes are in dlq" {
+        values { partition: u32, offset: u64 }
+        shown { error: &'a dyn std::fmt::Display }
+        limit("", 10_000);
+    }
+}
+
+event! {
+    /// A partition is live again.
+    struct Recovered INFO "coalescer.partition.recovered" "a partition is live again" {
+        values { partition: u32, records: u64 }
+        limit("", 0);
+    }
+}
+
+event! {
+    /// Rebuilt windows differ from the commit.
+    struct Imbalanced ERROR "coalescer.recovery.imbalance" "rebuilt windows hold another number of events than was committed" {
+        values { partition: u32, size_ms: i64, committed: u64, rebuilt: u64 }
+        limit("", 0);
+    }
+}
+
+event! {
+    /// The log is shorter than recovery needs.
+    struct LogCut ERROR "coalescer.log.cut" "the log no longer holds what recovery needs; what is gone counts as lost (raise the topic's retention above open-age-max)" {
+        values { partition: u32, topic: &'static str, needed: u64, log_start: u64 }
+        limit("", 0);
+    }
+}
+
+event! {
+    /// A transaction was aborted.
+    struct Aborted<'a> WARN "coalescer.transaction.aborted" "a transaction was aborted; its partitions recover" {
+        values {}
+        shown { error: &'a dyn std::fmt::Display }
+        limit("", 1000);
+        counts(names::COMMITS, ["aborted"], 1);
+    }
+}
+
+event! {
+    /// Consumption pauses until the next tick.
+    struct Paused INFO "coalescer.paused" "outputs or memory are at their bound; consumption pauses until the next tick" {
+        values {}
+        limit("", 10_000);
+    }
+}
+
+/// How a worker stands, after its last tick.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Status {
+    /// Partitions that are live.
+    pub live: usize,
+    /// Partitions in recovery.
+    pub recovering: usize,
+    /// Nothing is open, pending, waiting or in flight.
+    pub quiet: bool,
+    /// Streams with state.
+    pub streams: u64,
+    /// Streams of which only marks are left.
+    pub quiet_streams: u64,
+    /// Open and pending windows.
+    pub windows: u64,
+    /// Accounted bytes in use, and allocated.
+    pub used_bytes: u64,
+    /// See `used_bytes`.
+    pub allocated_bytes: u64,
+    /// The budget, bytes.
+    pub budget_bytes: u64,
+    /// Ledgers of all partitions added up.
+    pub ledger: Ledger,
+    /// Rows since the worker began, per size, by [`ClosedBy::index`].
+    pub rows: BTreeMap<i64, [u64; ClosedBy::ALL.len()]>,
+    /// Ticks, and ticks merged into others.
+    pub ticks: u64,
+    /// See `ticks`.
+    pub ticks_merged: u64,
+    /// How late the last tick began.
+    pub jitter: Duration,
+    /// The next offset per partition.
+    pub positions: BTreeMap<u32, u64>,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+}
+
+/// A status shared with others.
+#[derive(Debug, Clone, Default)]
+pub struct StatusCell(Arc<Mutex<Status>>);
+
+impl StatusCell {
+    /// The status after the last tick.
+    pub fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, status: Status) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+/// Turns a driver's state into metrics.
+#[derive(Debug)]
+pub struct Watch {
+    emitter: Emitter,
+    cell: StatusCell,
+    seen: BTreeMap<u32, Seen>,
+    status: Status,
+    tick_duration: Histogram,
+    tick_jitter: Histogram,
+    rows_per_tick: Histogram,
+    tick_merged: Counter,
+}
+
+/// What was exported of a partition's counters.
+#[derive(Debug, Default)]
+struct Seen {
+    ledger: Ledger,
+    counters: Counters,
+}
+
+impl Watch {
+    /// Watches a worker; the status goes to `cell`.
+    pub fn new(emitter: Emitter, cell: StatusCell) -> Self {
+        let metrics = emitter.metrics();
+        Self {
+            tick_duration: metrics.histogram(&names::TICK_DURATION, []),
+            tick_jitter: metrics.histogram(&names::TICK_JITTER, []),
+            rows_per_tick: metrics.histogram(&names::ROWS_PER_TICK, []),
+            tick_merged: metrics.counter(&names::TICK_MERGED, []),
+            emitter,
+            cell,
+            seen: BTreeMap::new(),
+            status: Status::default(),
+        }
+    }
+
+    /// Tells what happened.
+    pub fn say(&mut self, event: &Event) {
+        match event {
+            Event::Recovered { partition, records, imbalances } => {
+                Recovered { partition: *partition, records: *records }.emit(&self.emitter);
+                for i in imbalances {
+                    let (size_ms, committed, rebuilt) = (i.size_ms, i.committed, i.rebuilt);
+                    Imbalanced { partition: *partition, size_ms, committed, rebuilt }.emit(&self.emitter);
+                }
+                self.seen.remove(partition);
+            }
+            Event::LogCut { topic, partition, needed, log_start } => {
+                let (topic, partition) = (topic.as_str(), *partition);
+                LogCut { partition, topic, needed: *needed, log_start: *log_start }.emit(&self.emitter);
+            }
+            Event::Undecodable { partition, offset, error } => {
+                self.status.undecodable += 1;
+                Undecodable { partition: *partition, offset: *offset, error }.emit(&self.emitter);
+            }
+            Event::Ticked { rows, .. } => self.rows_per_tick.record(*rows as f64),
+            Event::TickMerged => self.merged(1),
+            Event::Aborted(error) => {
+                self.seen.clear();
+                Aborted { error }.emit(&self.emitter);
+            }
+            Event::Paused => Paused {}.emit(&self.emitter),
+        }
+    }
+
+    /// Ticks that were overrun.
+    pub fn merged(&mut self, ticks: u64) {
+        self.status.ticks_merged += ticks;
+        self.tick_merged.add(ticks);
+    }
+
+    /// After a tick that began `jitter` late and took `took`: exports what changed.
+    pub fn ticked(&mut self, driver: &Driver, jitter: Duration, took: Duration) {
+        self.tick_jitter.record_duration(jitter);
+        self.tick_duration.record_duration(took);
+        let mut status = Status {
+            recovering: driver.recovering(),
+            quiet: driver.is_quiet(),
+            budget_bytes: driver.budget_bytes() as u64,
+            ticks: self.status.ticks + 1,
+            ticks_merged: self.status.ticks_merged,
+            rows: std::mem::take(&mut self.status.rows),
+            undecodable: self.status.undecodable,
+            jitter,
+            ..Status::default()
+        };
+        for (partition, core) in driver.cores() {
+            let (streams, quiet, windows) = core.sizes();
+            status.live += 1;
+            status.streams += streams as u64;
+            status.quiet_streams += quiet as u64;
+            status.windows += windows as u64;
+            status.used_bytes += core.used_bytes() as u64;
+            status.allocated_bytes += core.allocated_bytes() as u64;
+            status.positions.insert(partition, core.position());
+            add(&mut status.ledger, core.ledger());
+            let seen = self.seen.entry(partition).or_insert_with(|| Seen {
+                ledger: core.ledger_at_recovery().clone(),
+                counters: Counters::default(),
+            });
+            export(&self.emitter, seen, core.ledger(), core.counters(), &mut status.rows);
+        }
+        self.gauges(&status);
+        self.cell.set(status.clone());
+        self.status = status;
+    }
+
+    fn gauges(&self, status: &Status) {
+        let metrics = self.emitter.metrics();
+        metrics.gauge(&names::STREAMS_ACTIVE, []).set_count(status.streams);
+        metrics.gauge(&names::MARKS, []).set_count(status.quiet_streams);
+        metrics.gauge(&names::WINDOWS_OPEN, []).set_count(status.windows);
+        metrics.gauge(&names::MEMORY_USED, ["state"]).set_count(status.used_bytes);
+        metrics.gauge(&names::MEMORY_USED, ["allocated"]).set_count(status.allocated_bytes);
+        metrics.gauge(&names::MEMORY_BUDGET, []).set_count(status.budget_bytes);
+        metrics.gauge(&names::PARTITIONS, ["live"]).set_count(status.live as u64);
+        metrics.gauge(&names::PARTITIONS, ["recovering"]).set_count(status.recovering as u64);
+        metrics.gauge(&names::LOST, []).set_count(status.ledger.lost);
+        for size in &status.ledger.sizes {
+            let name = size.size_ms.to_string();
+            metrics.gauge(&names::LEDGER_IMBALANCE, [&name]).set(size.imbalance() as f64);
+        }
+    }
+}
+
+/// Adds one partition's ledger.
+fn add(sum: &mut Ledger, ledger: &Ledger) {
+    sum.lost += ledger.lost;
+    for size in &ledger.sizes {
+        let at = match sum.sizes.binary_search_by_key(&size.size_ms, |s| s.size_ms) {
+            Ok(at) => at,
+            Err(at) => {
+                sum.sizes.insert(at, SizeLedger { size_ms: size.size_ms, ..SizeLedger::default() });
+                at
+            }
+        };
+        let into = &mut sum.sizes[at];
+        into.consumed += size.consumed;
+        into.in_rows += size.in_rows;
+        into.in_open += size.in_open;
+        for (sum, n) in into.reasons.iter_mut().zip(size.reasons) {
+            *sum += n;
+        }
+    }
+}
+
+/// Adds what changed since the last export to the counters.
+fn export(
+    emitter: &Emitter,
+    seen: &mut Seen,
+    ledger: &Ledger,
+    counters: &Counters,
+    rows: &mut BTreeMap<i64, [u64; ClosedBy::ALL.len()]>,
+) {
+    let metrics = emitter.metrics();
+    for (at, size) in ledger.sizes.iter().enumerate() {
+        let old = seen.ledger.sizes.iter().find(|s| s.size_ms == size.size_ms).cloned().unwrap_or_default();
+        let name = size.size_ms.to_string();
+        let counted = (size.in_rows + size.in_open).saturating_sub(old.in_rows + old.in_open);
+        metrics.counter(&names::EVENTS, ["counted", &name]).add(counted);
+        for reason in DropReason::ALL {
+            let n = size.reasons[reason.index()].saturating_sub(old.reasons[reason.index()]);
+            metrics.counter(&names::EVENTS, [reason.as_str(), &name]).add(n);
+        }
+        let by_size = rows.entry(size.size_ms).or_default();
+        for closed_by in ClosedBy::ALL {
+            let now = counters.rows.get(at).map_or(0, |r| r[closed_by.index()]);
+            let old = seen.counters.rows.get(at).map_or(0, |r| r[closed_by.index()]);
+            by_size[closed_by.index()] += now - old;
+            metrics.counter(&names::WINDOWS_CLOSED, [closed_by.as_str(), &name]).add(now - old);
+        }
+    }
+    metrics.counter(&names::LATE_RECORDS, []).add(counters.late_records - seen.counters.late_records);
+    seen.ledger = ledger.clone();
+    seen.counters = counters.clone();
+}
