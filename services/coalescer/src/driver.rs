@@ -9,7 +9,7 @@
 
 use crate::encode::{Source, encode, undecodable};
 use crate::recovery::Recovery;
-use evenkeel_codec::decode_batch;
+use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
 use evenkeel_seam::CommitMeta;
@@ -489,6 +489,13 @@ fn feed(
             undecodable(source, record, &error, outputs);
             out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
         }
+    }
+}
+
+/// A foreign producer may set no arrival: then it is the record's own timestamp.
+pub(crate) fn stamp(batch: &mut EventBatch, record: &RecordRef<'_>) {
+    if batch.arrival_ms == ARRIVAL_UNSET_MS {
+        batch.arrival_ms = record.timestamp_ms;
     }
 }
 

@@ -1,5 +1,6 @@
 //! "Assigned a partition" of docs/recovery.md: which reads, in which order, and what each feeds.
 
+use crate::driver::stamp;
 use evenkeel_codec::{decode_batch, decode_mark, decode_row_head};
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_seam::{CommitMeta, LogAction, RecordRef};
@@ -85,8 +86,10 @@ impl Recovery {
                         offset: record.offset,
                     });
                 }),
-                Step::Events => decode_batch(value, batch)
-                    .map(|()| core.feed(record.offset, record.key, batch, &mut |_| {})),
+                Step::Events => decode_batch(value, batch).map(|()| {
+                    stamp(batch, record);
+                    core.feed(record.offset, record.key, batch, &mut |_| {});
+                }),
                 Step::Done => Ok(()),
             };
             if let Err(error) = read {
