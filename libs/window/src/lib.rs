@@ -6,6 +6,7 @@
 mod accumulate;
 mod admit;
 mod core;
+pub mod cost;
 mod late;
 mod merge;
 mod open;

@@ -3,6 +3,7 @@
 use crate::driver::Options;
 use evenkeel_chassis::memory::MemoryBudget;
 use evenkeel_chassis::units::{Ms, PositiveBytes, PositiveMs};
+use evenkeel_plan::{Fleet, plan};
 use evenkeel_window::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource};
 use serde::{Deserialize, Serialize};
 
@@ -195,6 +196,12 @@ impl Config {
     ) -> Result<Options, OptionsError> {
         let settings = self.settings()?;
         let budget = self.memory_budget.bytes(memory_limit).ok_or(OptionsError::NoLimit)?;
+        let fleet = Fleet { streams: self.streams_expected, ..Fleet::default() };
+        let class = settings.classes.last().cloned().unwrap_or_default();
+        let needed = plan(&fleet, &settings, &class).steady_bytes;
+        if needed > budget {
+            return Err(OptionsError::TooSmall { streams: self.streams_expected, needed, budget });
+        }
         Ok(Options {
             settings,
             writer: writer.to_owned(),
@@ -310,5 +317,7 @@ mod tests {
         let options = load("").options("w", 2, Some(1000 << 20), 1).unwrap();
         assert_eq!(options.memory_budget_bytes, (1000 << 20) / 100 * 60 / 2);
         assert_eq!(load("").options("w", 2, None, 1), Err(OptionsError::NoLimit));
+        let too_many = load("[coalescer]\nstreams-expected = 10000000\n").options("w", 1, Some(1 << 30), 1);
+        assert!(matches!(too_many, Err(OptionsError::TooSmall { streams: 10_000_000, .. })), "{too_many:?}");
     }
 }
