@@ -43,7 +43,7 @@ impl Default for Fleet {
 }
 
 /// What the fleet costs, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// One stream in steady state: its state and its windows at the moment when most are open.
     pub per_stream_bytes: u64,
