@@ -196,8 +196,11 @@ impl<'a> Collector<'a> {
 impl Group {
     /// Whether the event fits without breaking a limit of a batch or of a record.
     fn has_room(&self, event: &JsonEvent, record_bytes_max: usize) -> bool {
-        let new_columns =
-            event.fields.iter().filter(|(name, _)| !self.batch.fields.iter().any(|f| f.name == *name)).count();
+        let new_columns = event
+            .fields
+            .iter()
+            .filter(|(name, _)| !self.batch.fields.iter().any(|f| f.name == *name))
+            .count();
         self.batch.len() < BATCH_EVENTS_MAX
             && self.batch.fields.len() + new_columns <= FIELDS_MAX
             && self.encoded_bytes + encoded_bytes(event) <= record_bytes_max
@@ -283,7 +286,8 @@ fn encoded_bytes(event: &JsonEvent) -> usize {
 /// What a decoded batch and its coming encoding cost, bytes.
 fn allocated(batch: &EventBatch) -> usize {
     let payloads: usize = batch.payloads.iter().flatten().map(|payload| 2 * payload.capacity()).sum();
-    let values: usize = batch.fields.iter().map(|f| f.values.len() * VALUE_COST + COLUMN_COST + f.name.len()).sum();
+    let values: usize =
+        batch.fields.iter().map(|f| f.values.len() * VALUE_COST + COLUMN_COST + f.name.len()).sum();
     batch.len() * EVENT_COST + payloads + values
 }
 

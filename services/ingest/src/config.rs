@@ -158,7 +158,12 @@ impl Config {
             ("device.burst", self.device.burst as usize, 1_000_000_000),
         ];
         for (key, got, max) in counts {
-            check(key, got.to_string(), (1..=max).contains(&got), "must be at least 1 and not absurdly large")?;
+            check(
+                key,
+                got.to_string(),
+                (1..=max).contains(&got),
+                "must be at least 1 and not absurdly large",
+            )?;
         }
         Ok(())
     }
@@ -187,11 +192,7 @@ impl Config {
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {
-        Deadlines {
-            body_timeout_ms: self.body.timeout.ms(),
-            ack_timeout_ms: self.ack_timeout.ms(),
-            drain_timeout_ms: self.drain_timeout.ms(),
-        }
+        Deadlines { body_timeout_ms: self.body.timeout.ms(), ack_timeout_ms: self.ack_timeout.ms() }
     }
 
     pub(crate) fn retry_hint(&self) -> RetryHint {

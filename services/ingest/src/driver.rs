@@ -64,7 +64,10 @@ pub enum Input {
     /// Time passed.
     Tick,
     /// Take nothing new, finish what is there.
-    Drain,
+    Drain {
+        /// Longest time for it, ms.
+        within_ms: u64,
+    },
 }
 
 /// How many events of one stream want to pass.
@@ -142,8 +145,6 @@ pub struct Deadlines {
     pub body_timeout_ms: u64,
     /// Longest time from submission to the log's answer, ms.
     pub ack_timeout_ms: u64,
-    /// Longest drain, ms.
-    pub drain_timeout_ms: u64,
 }
 
 /// What the gauges show.
@@ -228,7 +229,7 @@ impl Driver {
             Input::Gone { request } => self.gone(request),
             Input::Acked { request, result } => self.acked(request, result, out),
             Input::Tick => self.tick(now_ms, out),
-            Input::Drain => self.begin_drain(now_ms),
+            Input::Drain { within_ms } => self.begin_drain(now_ms, within_ms),
         }
         self.stop_if_done(out);
     }
@@ -371,10 +372,9 @@ impl Driver {
         out.push(Action::Refuse { request, refusal, retry_after_ms: self.retry.after_ms(random) });
     }
 
-    fn begin_drain(&mut self, now_ms: u64) {
+    fn begin_drain(&mut self, now_ms: u64, within_ms: u64) {
         if self.drain == Drain::No {
-            let deadline_ms = now_ms.saturating_add(self.deadlines.drain_timeout_ms);
-            self.drain = Drain::Until { deadline_ms };
+            self.drain = Drain::Until { deadline_ms: now_ms.saturating_add(within_ms) };
         }
     }
 

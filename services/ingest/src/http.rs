@@ -8,7 +8,7 @@ use crate::upload::{Accepted, Edge, discard, upload};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
 
@@ -97,7 +97,10 @@ async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>>
     match upload(edge, &head.headers, &mut body, stream_id.as_deref()).await {
         Ok(accepted) => accept(route, &accepted),
         Err(problem) => {
-            discard(&mut body).await;
+            // A client that waits for `100 Continue` has sent nothing, and reading would ask it to.
+            if !head.headers.contains_key(EXPECT) {
+                discard(&mut body).await;
+            }
             debug_assert!(route.problems.contains(&problem.kind), "{:?} is not declared", problem.kind);
             refusal(&problem, Some(route))
         }
@@ -116,7 +119,9 @@ fn find(path: &str) -> Result<(&'static Route, Option<String>), Problem> {
     match stream {
         Some(stream) => match percent_decode(stream) {
             Some(stream_id) => Ok((&STREAM_EVENTS, Some(stream_id.into_owned()))),
-            None => Err(Problem::new(Kind::BadStreamId, "the stream id of the path is not percent-encoded UTF-8")),
+            None => {
+                Err(Problem::new(Kind::BadStreamId, "the stream id of the path is not percent-encoded UTF-8"))
+            }
         },
         None => Err(Problem::new(Kind::NotFound, format!("{path} does not exist"))),
     }

@@ -141,7 +141,9 @@ impl Ticket {
     fn refused(&mut self, refusal: Refusal, retry_after_ms: u64) -> Problem {
         self.over = true;
         let (kind, detail) = match refusal {
-            Refusal::OverBudget => (Kind::Busy, "the byte budget of requests in flight is used up".to_owned()),
+            Refusal::OverBudget => {
+                (Kind::Busy, "the byte budget of requests in flight is used up".to_owned())
+            }
             Refusal::SlowBody => (Kind::SlowBody, "the body was not complete within body-timeout".to_owned()),
             Refusal::LogSilent => {
                 (Kind::LogUnavailable, "the log did not acknowledge within ack-timeout".to_owned())

@@ -64,17 +64,51 @@ impl Kind {
 
     /// The last part of the `type`.
     pub const fn slug(self) -> &'static str {
-        self.texts().0
+        self.names().0
     }
 
     /// A short title, the same for every occurrence.
     pub const fn title(self) -> &'static str {
-        self.texts().1
+        self.names().1
     }
 
     /// What the client can do about it.
     pub const fn help(self) -> &'static str {
-        self.texts().2
+        match self {
+            Self::UnreadableBody => {
+                "Nothing was stored. Check that the body is complete and matches content-type and content-encoding."
+            }
+            Self::BadStreamId => {
+                "Use 1 to 256 bytes of UTF-8 without control characters, percent-encoded in the path."
+            }
+            Self::Unauthenticated => {
+                "Send `authorization: Bearer <token>` with a token of the server's tokens file."
+            }
+            Self::Forbidden => {
+                "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one."
+            }
+            Self::NotFound => {
+                "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes both."
+            }
+            Self::MethodNotAllowed => "Use a method of the allow header.",
+            Self::SlowBody => "Nothing was stored. Send smaller requests over slow links.",
+            Self::TooLarge => "Nothing was stored. Split the events over several requests.",
+            Self::UnsupportedMediaType => {
+                "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain or gzip."
+            }
+            Self::EventsRefused => {
+                "Nothing was stored. `rejected` says why, event by event; sending the same again gives the same."
+            }
+            Self::RateLimited => "Nothing was stored. Wait for retry-after, then send again.",
+            Self::Busy => "Nothing was stored. Wait for retry-after, then send again.",
+            Self::LogUnavailable => {
+                "The events may or may not be stored. Wait for retry-after, then send again with the same seq: \
+                 it removes doubles. Events without seq have no such protection."
+            }
+            Self::Draining => {
+                "What was not acknowledged may or may not be stored. Connect again and send again with the same seq."
+            }
+        }
     }
 
     /// The HTTP status.
@@ -94,77 +128,22 @@ impl Kind {
         }
     }
 
-    const fn texts(self) -> (&'static str, &'static str, &'static str) {
+    const fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::UnreadableBody => (
-                "unreadable-body",
-                "The body cannot be read",
-                "Nothing was stored. Check that the body is complete and matches content-type and content-encoding.",
-            ),
-            Self::BadStreamId => (
-                "bad-stream-id",
-                "The stream id is not valid",
-                "Use 1 to 256 bytes of UTF-8 without control characters, percent-encoded in the path.",
-            ),
-            Self::Unauthenticated => (
-                "unauthenticated",
-                "No valid credential",
-                "Send `authorization: Bearer <token>` with a token of the server's tokens file.",
-            ),
-            Self::Forbidden => (
-                "forbidden",
-                "The credential does not cover the stream",
-                "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one.",
-            ),
-            Self::NotFound => (
-                "not-found",
-                "No such path",
-                "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes both.",
-            ),
-            Self::MethodNotAllowed => {
-                ("method-not-allowed", "The path has another method", "Use a method of the allow header.")
-            }
-            Self::SlowBody => (
-                "slow-body",
-                "The body did not arrive in time",
-                "Nothing was stored. Send smaller requests over slow links.",
-            ),
-            Self::TooLarge => (
-                "too-large",
-                "The request is over a limit",
-                "Nothing was stored. Split the events over several requests.",
-            ),
-            Self::UnsupportedMediaType => (
-                "unsupported-media-type",
-                "Unknown content type or encoding",
-                "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain or gzip.",
-            ),
-            Self::EventsRefused => (
-                "events-refused",
-                "Every event was refused",
-                "Nothing was stored. `rejected` says why, event by event; sending the same again gives the same.",
-            ),
-            Self::RateLimited => (
-                "rate-limited",
-                "Every event is over the device's rate",
-                "Nothing was stored. Wait for retry-after, then send again.",
-            ),
-            Self::Busy => (
-                "busy",
-                "Too much is in flight",
-                "Nothing was stored. Wait for retry-after, then send again.",
-            ),
-            Self::LogUnavailable => (
-                "log-unavailable",
-                "The log did not acknowledge",
-                "The events may or may not be stored. Wait for retry-after, then send again with the same seq: \
-                 it removes doubles. Events without seq have no such protection.",
-            ),
-            Self::Draining => (
-                "draining",
-                "The server is shutting down",
-                "What was not acknowledged may or may not be stored. Connect again and send again with the same seq.",
-            ),
+            Self::UnreadableBody => ("unreadable-body", "The body cannot be read"),
+            Self::BadStreamId => ("bad-stream-id", "The stream id is not valid"),
+            Self::Unauthenticated => ("unauthenticated", "No valid credential"),
+            Self::Forbidden => ("forbidden", "The credential does not cover the stream"),
+            Self::NotFound => ("not-found", "No such path"),
+            Self::MethodNotAllowed => ("method-not-allowed", "The path has another method"),
+            Self::SlowBody => ("slow-body", "The body did not arrive in time"),
+            Self::TooLarge => ("too-large", "The request is over a limit"),
+            Self::UnsupportedMediaType => ("unsupported-media-type", "Unknown content type or encoding"),
+            Self::EventsRefused => ("events-refused", "Every event was refused"),
+            Self::RateLimited => ("rate-limited", "Every event is over the device's rate"),
+            Self::Busy => ("busy", "Too much is in flight"),
+            Self::LogUnavailable => ("log-unavailable", "The log did not acknowledge"),
+            Self::Draining => ("draining", "The server is shutting down"),
         }
     }
 }

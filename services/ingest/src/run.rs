@@ -7,14 +7,15 @@ use crate::accept::{Phase, serve};
 use crate::appending::{Job, append_loop};
 use crate::auth::{Auth, AuthError};
 use crate::config::{Config, ConfigMisfit};
-use crate::driver::{Action, Driver, Input};
+use crate::driver::{Action, Driver, Input, Refusal};
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
 use crate::upload::Edge;
+use evenkeel_chassis::drain::Drain;
+use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
-use evenkeel_telemetry::Metrics;
+use evenkeel_telemetry::{Emitter, event};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,22 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+event! {
+    /// The log refused or kept silent: clients got 503.
+    struct NotAcknowledged<'a> WARN "ingest.append.failed" "the log did not acknowledge" {
+        values { why: &'a str }
+        limit("", 10_000);
+    }
+}
+
+event! {
+    /// The byte budget is used up: clients got 503.
+    struct OverBudget WARN "ingest.budget.full" "the byte budget of requests in flight is used up" {
+        values { used_bytes: u64, limit_bytes: u64 }
+        limit("", 10_000);
+    }
+}
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +81,15 @@ pub struct Edges {
     pub now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Random numbers that spread retry hints.
     pub random: Box<dyn FnMut() -> u64 + Send>,
-    /// The process's metrics.
-    pub metrics: Metrics,
+    /// The process's log and metrics.
+    pub emitter: Emitter,
+    /// Holds while requests are taken.
+    pub ready: Condition,
 }
 
 impl Edges {
     /// The machine's clock and randomness.
-    pub fn system(metrics: Metrics) -> Self {
+    pub fn system(emitter: Emitter, ready: Condition) -> Self {
         let seed = RandomState::new(); // keyed by the operating system
         let mut drawn = 0u64;
         Self {
@@ -84,7 +103,8 @@ impl Edges {
                 hasher.write_u64(drawn);
                 hasher.finish()
             }),
-            metrics,
+            emitter,
+            ready,
         }
     }
 }
@@ -119,8 +139,9 @@ impl Ingest {
         self.address
     }
 
-    /// Serves until `drain` completes, then finishes what is in flight within `drain-timeout`.
-    pub async fn run(self, drain: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+    /// Serves until `drain` begins, then finishes what is in flight within `drain-timeout`, or the drain's
+    /// own deadline if that is sooner.
+    pub async fn run(self, drain: &Drain) -> Result<(), RunError> {
         let config = self.config;
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
@@ -130,7 +151,7 @@ impl Ingest {
             now_ms: self.edges.now_ms,
             partitions: self.appender.partitions(),
             rated: config.device.rate_max > 0,
-            meters: Meters::new(&self.edges.metrics),
+            meters: Meters::new(self.edges.emitter.metrics()),
         });
         // Room for every request there can be: each has one append at most.
         let (jobs, waiting_jobs) = blocking::sync_channel(config.connections_max);
@@ -146,7 +167,8 @@ impl Ingest {
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
-        let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let server =
+            tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),
@@ -158,6 +180,9 @@ impl Ingest {
             jobs,
             random: self.edges.random,
             started: Instant::now(),
+            drain_timeout: config.drain_timeout.duration(),
+            ready: self.edges.ready,
+            emitter: self.edges.emitter,
             edge,
         };
         tracing::info!(address = %self.address, "ingest serves HTTP");
@@ -179,6 +204,9 @@ struct Core {
     jobs: blocking::SyncSender<Job>,
     random: Box<dyn FnMut() -> u64 + Send>,
     started: Instant,
+    drain_timeout: Duration,
+    ready: Condition,
+    emitter: Emitter,
     edge: Arc<Edge>,
 }
 
@@ -189,11 +217,11 @@ impl Core {
     async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<Message>,
-        drain: impl Future<Output = ()> + Send,
+        drain: &Drain,
         phase: &watch::Sender<Phase>,
         mut server: JoinHandle<()>,
     ) -> Result<(), RunError> {
-        let mut drain = std::pin::pin!(drain);
+        self.ready.holds();
         let mut draining = false;
         let mut messages = Vec::with_capacity(MESSAGES_MAX);
         let mut actions = Vec::new();
@@ -204,7 +232,7 @@ impl Core {
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, MESSAGES_MAX) => {}
                 () = tokio::time::sleep_until(due.unwrap_or(self.started)), if due.is_some() => tick = true,
-                () = &mut drain, if !draining => draining = true,
+                _ = drain.begun(), if !draining => draining = true,
                 ended = &mut server => {
                     let why = ended.err().map_or("it returned".into(), |error| error.to_string());
                     return Err(RunError::AcceptLoop(why));
@@ -220,7 +248,11 @@ impl Core {
             }
             if draining && *phase.borrow() == Phase::Open {
                 let _ = phase.send(Phase::Draining);
-                self.driver.apply(now_ms, Input::Drain, &mut actions);
+                self.ready.fails("draining");
+                let left = drain.deadline().map(|at| at.saturating_duration_since(std::time::Instant::now()));
+                let within = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
+                let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                self.driver.apply(now_ms, Input::Drain { within_ms }, &mut actions);
             }
             stop = self.perform_all(now_ms, &mut actions)?;
             self.edge.meters.usage(&self.driver.usage());
@@ -269,6 +301,7 @@ impl Core {
                 self.reply(request, Reply::Allow { admitted, retry_after_ms });
             }
             Action::Refuse { request, refusal, retry_after_ms } => {
+                self.tell(&refusal);
                 self.reply_last(request, Reply::Refused { refusal, retry_after_ms });
             }
             Action::Acknowledge { request } => self.reply_last(request, Reply::Acknowledged),
@@ -285,6 +318,20 @@ impl Core {
             Action::Stop => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// One log line now and then for what an operator can cure; never one per bad request.
+    fn tell(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::OverBudget => {
+                let usage = self.driver.usage();
+                OverBudget { used_bytes: usage.used_bytes, limit_bytes: usage.limit_bytes }
+                    .emit(&self.emitter);
+            }
+            Refusal::LogSilent => NotAcknowledged { why: "no answer within ack-timeout" }.emit(&self.emitter),
+            Refusal::LogFailed(why) => NotAcknowledged { why }.emit(&self.emitter),
+            Refusal::SlowBody | Refusal::Draining => {}
+        }
     }
 
     fn reply(&self, request: u64, reply: Reply) {

@@ -160,7 +160,9 @@ impl Splitter {
             (State::Begin, b'{') => element(true),
             (State::Begin, _) => return Err(SplitError::NoArray(at)),
             (State::BeforeElement { first: true }, b']') | (State::AfterElement, b']') => State::End,
-            (State::BeforeElement { .. }, b',' | b']' | b'}' | b':') => return Err(SplitError::NoElement(at)),
+            (State::BeforeElement { .. }, b',' | b']' | b'}' | b':') => {
+                return Err(SplitError::NoElement(at));
+            }
             (State::BeforeElement { .. }, _) => element(false),
             (State::AfterElement, b',') => State::BeforeElement { first: false },
             (State::AfterElement, _) => return Err(SplitError::NoSeparator(at)),
@@ -289,9 +291,17 @@ mod tests {
         let array = format!("[\"{}\",\"{long}\",1]", "x".repeat(8));
         for piece in 1..lines.len() {
             let (items, result) = cut(Shape::Lines, lines.as_bytes(), piece, 10);
-            assert_eq!((items.len(), &*items[1], &*items[2], result), (4, "(too long)", "x", Ok(())), "{piece}");
+            assert_eq!(
+                (items.len(), &*items[1], &*items[2], result),
+                (4, "(too long)", "x", Ok(())),
+                "{piece}"
+            );
             let (items, result) = cut(Shape::Array, array.as_bytes(), piece, 10);
-            assert_eq!((items.len(), &*items[1], &*items[2], result), (3, "(too long)", "1", Ok(())), "{piece}");
+            assert_eq!(
+                (items.len(), &*items[1], &*items[2], result),
+                (3, "(too long)", "1", Ok(())),
+                "{piece}"
+            );
         }
     }
 

@@ -165,8 +165,8 @@ async fn receive(
             problem = ticket.refusal() => return Err(problem),
         };
         let Some(frame) = frame else { break };
-        let frame =
-            frame.map_err(|error| Problem::new(Kind::UnreadableBody, format!("the body broke off: {error}")))?;
+        let frame = frame
+            .map_err(|error| Problem::new(Kind::UnreadableBody, format!("the body broke off: {error}")))?;
         let Ok(mut piece) = frame.into_data() else { continue }; // trailers say nothing to us
         intake.received(piece.len())?;
         while !piece.is_empty() {
