@@ -170,6 +170,12 @@ impl Cluster {
         let session = builder.build().await.map_err(|error| session_error(config, error))?;
 
         let (nodes, targets_by_dc) = survey(&session);
+        if nodes.keys().all(String::is_empty) {
+            // The driver goes on without metadata; nothing could be routed or checked then.
+            let contact_points = config.contact_points.join(", ");
+            let reason = "system.local and system.peers cannot be read".to_owned();
+            return Err(ConnectError::Unreachable { contact_points, reason });
+        }
         let local_dc = choose_dc(config.local_dc.as_deref(), &nodes)?;
         let targets = targets_by_dc.get(&local_dc).copied().unwrap_or(1).max(1);
         session
