@@ -97,7 +97,7 @@ impl Kind {
                 "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain or gzip."
             }
             Self::EventsRefused => {
-                "Nothing was stored. `rejected` says why, event by event; sending the same again gives the same."
+                "Nothing was stored. `rejected` says why, event by event; only what was over a rate may pass later."
             }
             Self::RateLimited => "Nothing was stored. Wait for retry-after, then send again.",
             Self::Busy => "Nothing was stored. Wait for retry-after, then send again.",

@@ -150,6 +150,7 @@ impl Ingest {
             link: Link::new(to_driver.clone()),
             now_ms: self.edges.now_ms,
             partitions: self.appender.partitions(),
+            in_flight_bytes_max: config.in_flight_max.bytes(),
             rated: config.device.rate_max > 0,
             meters: Meters::new(self.edges.emitter.metrics()),
         });

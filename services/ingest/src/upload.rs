@@ -38,6 +38,8 @@ pub(crate) struct Edge {
     /// The arrival clock, ms since the epoch.
     pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub(crate) partitions: u32,
+    /// The whole budget, bytes: a request that needs more can never be taken.
+    pub(crate) in_flight_bytes_max: u64,
     /// Whether devices are limited.
     pub(crate) rated: bool,
     pub(crate) meters: Meters,
@@ -64,7 +66,8 @@ pub(crate) async fn upload(
     let announced = announced_bytes(body, edge.limits.body_bytes_max)?;
     let mut ticket = edge.link.open(REQUEST_BYTES + announced).await?;
     let intake = Intake::new(format, gzip, edge.limits, credential, path_stream);
-    let (mut groups, mut rejected) = receive(&mut ticket, body, intake, announced).await?;
+    let mut share = Share { held: REQUEST_BYTES + announced, bytes_max: edge.in_flight_bytes_max };
+    let (mut groups, mut rejected) = receive(&mut ticket, body, intake, &mut share).await?;
     let retry_after_ms = match edge.rated {
         true => limit_devices(&mut ticket, &mut groups, &mut rejected).await?,
         false => 0,
@@ -156,9 +159,8 @@ async fn receive(
     ticket: &mut Ticket,
     body: &mut Incoming,
     mut intake: Intake<'_>,
-    announced: u64,
+    share: &mut Share,
 ) -> Result<(Vec<Group>, Rejected), Problem> {
-    let mut held = REQUEST_BYTES + announced;
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -171,22 +173,36 @@ async fn receive(
         intake.received(piece.len())?;
         while !piece.is_empty() {
             intake.step(&mut piece)?;
-            hold(ticket, &mut held, REQUEST_BYTES + intake.cost_bytes()).await?;
+            share.reach(ticket, REQUEST_BYTES + intake.cost_bytes()).await?;
         }
     }
     let (groups, rejected, cost_bytes) = intake.finish()?;
-    hold(ticket, &mut held, REQUEST_BYTES + cost_bytes).await?;
+    share.reach(ticket, REQUEST_BYTES + cost_bytes).await?;
     Ok((groups, rejected))
 }
 
-/// Grows the ticket's share of the budget where `needed` is over what it holds.
-async fn hold(ticket: &mut Ticket, held: &mut u64, needed: u64) -> Result<(), Problem> {
-    if needed > *held {
-        let bytes = needed.next_multiple_of(GROW_BYTES);
+/// A request's share of the byte budget.
+struct Share {
+    held: u64,
+    bytes_max: u64,
+}
+
+impl Share {
+    /// Grows the share where `needed` is over it.
+    async fn reach(&mut self, ticket: &mut Ticket, needed: u64) -> Result<(), Problem> {
+        if needed <= self.held {
+            return Ok(());
+        }
+        let bytes = needed.next_multiple_of(GROW_BYTES).min(self.bytes_max);
+        if needed > bytes {
+            // Waiting would not help, so this is no 503.
+            let detail = format!("its events take more than the {} bytes of in-flight-max", self.bytes_max);
+            return Err(Problem::new(Kind::TooLarge, detail));
+        }
         ticket.grow(bytes).await?;
-        *held = bytes;
+        self.held = bytes;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Refuses the events over their devices' rates: of each batch the first so many stay.
