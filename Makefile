@@ -1,0 +1,108 @@
+# Every command a contributor needs; `make help` lists them, CONTRIBUTING.md explains them.
+# `make test` is all that CI runs (.ci/run calls it), step by step, and it stops at the first step that fails.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# The steps share one target directory and two cores: one after the other, whatever -j says.
+.NOTPARALLEL:
+
+export EVENKEEL_CACHE ?= $(HOME)/.cache/evenkeel
+# CI clones anew each time: the target directory is kept outside the clone, so that a second run is quick.
+ifeq ($(CI),true)
+export CARGO_TARGET_DIR ?= $(EVENKEEL_CACHE)/target
+export CARGO_INCREMENTAL ?= 0
+LOCKED := --locked
+endif
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TERM_COLOR ?= auto
+# cargo-deny lives in the cache (deploy/ci/install puts it there).
+export PATH := $(EVENKEEL_CACHE)/tools/bin:$(PATH)
+# Where the steps of one run note their seconds, for the table at the end.
+export EVENKEEL_STEPS := $(CARGO_TARGET_DIR)/steps.txt
+
+STEP := @deploy/ci/step
+# Histories per `make sim`, and the seed of the first: the clock, so that every run tries new ones. A failure
+# prints its seed; `make sim SEEDS=1 FIRST_SEED=…` plays it again.
+SEEDS ?= 300
+FIRST_SEED ?= $(shell date +%s)
+LONG_SEEDS ?= 20000
+
+##@ Use
+
+.PHONY: demo
+demo: ## The whole pipeline in one process with a simulated fleet (ARGS="--for 30s")
+	cargo run $(LOCKED) --release -p evenkeel -- demo $(ARGS)
+
+.PHONY: bench
+bench: ## Measure this machine: the core, then the embedded coalescer
+	cargo run $(LOCKED) --release -p evenkeel -- bench core $(ARGS)
+	cargo run $(LOCKED) --release -p evenkeel -- bench coalescer $(ARGS)
+
+##@ Check
+
+STEPS := fmt-check tidy deny clippy unit sim sabotage live
+
+.PHONY: test
+test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this order
+	@deploy/ci/step --table
+
+.PHONY: test-long
+test-long: install ## More of the same: 20000 histories, 16 times the cases per property
+	$(STEP) sim-long cargo sim --seeds $(LONG_SEEDS) --first-seed $(FIRST_SEED)
+	$(STEP) properties-long env PROPTEST_CASES=4096 cargo test $(LOCKED) --workspace $$(deploy/ci/targets unit)
+	@deploy/ci/step --table
+
+.PHONY: begin
+begin:
+	@deploy/ci/step --begin
+
+.PHONY: install
+install: ## Install what the steps need and this machine lacks (system libraries, cargo-deny, server jars)
+	$(STEP) install deploy/ci/install
+
+.PHONY: fmt-check
+fmt-check: ## Formatting
+	$(STEP) fmt-check cargo fmt --all --check
+
+.PHONY: tidy
+tidy: ## Invariants of the repository: edges between crates, file sizes, rule ids, links
+	$(STEP) tidy cargo test $(LOCKED) --workspace --test tidy
+
+.PHONY: deny
+deny: ## Licences, sources and banned dependencies
+	$(STEP) deny cargo deny --offline --all-features --locked check bans licenses sources
+
+.PHONY: clippy
+clippy: ## Lints; a warning fails
+	$(STEP) clippy cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## Unit and integration tests of every crate (all but tests/live)
+	$(STEP) unit cargo test $(LOCKED) --workspace $$(deploy/ci/targets unit)
+
+.PHONY: sim
+sim: ## 300 fresh histories over the simulated log (SEEDS=, FIRST_SEED=)
+	$(STEP) sim cargo sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+.PHONY: sabotage
+sabotage: ## Broken rules planted in the real drivers: the simulator must catch each
+	$(STEP) sabotage cargo test $(LOCKED) -p evenkeel-sim --features sabotage
+
+.PHONY: live
+live: ## The real binary over a real Kafka and a real Cassandra
+	$(STEP) binary cargo build $(LOCKED) --workspace --bins
+	$(STEP) live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
+		cargo test $(LOCKED) --workspace $$(deploy/ci/targets live)
+
+##@ Change
+
+.PHONY: fmt
+fmt: ## Format everything
+	cargo fmt --all
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
