@@ -1,0 +1,309 @@
+//! The coalescer's driver, step by step: what it asks of the log, in which order, and what it never does.
+
+use evenkeel_coalescer::{Action, Driver, Event, Input, Options, Stop};
+use evenkeel_codec::{WindowRecord, decode_window_record, encode_batch};
+use evenkeel_model::{EventBatch, FieldColumn, Topic};
+use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
+use evenkeel_window::{RecoverError, Settings};
+
+fn options() -> Options {
+    Options {
+        settings: Settings::default(),
+        writer: "w-0".into(),
+        rows_per_tick_max: 1000,
+        memory_budget_bytes: 64 << 20,
+        output_bytes_max: 1 << 20,
+        refuse_cut_log: false,
+        hash_seed: 7,
+    }
+}
+
+struct Bench {
+    driver: Driver,
+    out: Vec<Action>,
+}
+
+impl Bench {
+    fn new(options: Options) -> Self {
+        Self { driver: Driver::new(options), out: Vec::new() }
+    }
+
+    fn apply(&mut self, input: Input<'_>) -> Vec<Action> {
+        self.driver.apply(0, input, &mut self.out);
+        std::mem::take(&mut self.out)
+    }
+
+    fn assign(&mut self, partition: u32, committed: Option<Position>) -> Vec<Action> {
+        self.apply(Input::Log(LogInput::Assigned { partition, partitions: 1, committed }))
+    }
+
+    fn records(&mut self, topic: Topic, first_offset: u64, values: &[Vec<u8>]) -> Vec<Action> {
+        let record = |(i, value): (usize, &'static [u8])| RecordRef {
+            offset: first_offset + i as u64,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(value),
+            headers: &[],
+        };
+        let values: Vec<&'static [u8]> = values.iter().map(|v| &*v.clone().leak()).collect();
+        let records: Vec<RecordRef<'_>> = values.into_iter().enumerate().map(record).collect();
+        let next = first_offset + records.len() as u64;
+        self.apply(Input::Log(LogInput::Records { partition: 0, topic, records: &records, next, at_end: true }))
+    }
+
+    fn tick(&mut self) -> Option<Commit> {
+        commit_of(self.apply(Input::Tick))
+    }
+
+    /// Answers a commit as a log would; the actions that follow.
+    fn committed(&mut self, commit: Commit) -> Vec<Action> {
+        let metas = commit.positions.into_iter().map(|p| (p.partition, p.meta)).collect();
+        let result = TxnResult::Committed(metas);
+        self.apply(Input::Log(LogInput::TxnDone { result, outputs: commit.outputs }))
+    }
+}
+
+fn commit_of(actions: Vec<Action>) -> Option<Commit> {
+    actions.into_iter().find_map(|a| match a {
+        Action::Log(LogAction::Commit(commit)) => Some(commit),
+        _ => None,
+    })
+}
+
+fn log_actions(actions: &[Action]) -> Vec<String> {
+    let text = |a: &Action| match a {
+        Action::Log(LogAction::Commit(_)) => Some("Commit".to_owned()),
+        Action::Log(action) => Some(format!("{action:?}")),
+        Action::Stop(stop) => Some(format!("{stop:?}")),
+        Action::Say(_) => None,
+    };
+    actions.iter().filter_map(text).collect()
+}
+
+/// Ten events, one a second from `ts`, of one stream.
+fn batch(ts: i64, seq: u64) -> Vec<u8> {
+    let batch = EventBatch {
+        stream_id: "bowl/1".into(),
+        arrival_ms: ts + 9_000,
+        ts: (0..10).map(|i| ts + i * 1000).collect(),
+        seq: (0..10).map(|i| seq + i).collect(),
+        fields: vec![FieldColumn { name: "weight".into(), rows: vec![], values: vec![1.5; 10] }],
+        ..EventBatch::default()
+    };
+    let mut bytes = Vec::new();
+    encode_batch(&batch, &mut bytes);
+    bytes
+}
+
+fn rows_in(outputs: &Outputs) -> usize {
+    let is_row = |r: &&evenkeel_seam::OutRecord| {
+        r.topic == Topic::Windows
+            && matches!(decode_window_record(outputs.value(r).unwrap()), Ok(WindowRecord::Row(_)))
+    };
+    outputs.records().iter().filter(is_row).count()
+}
+
+#[test]
+fn a_new_partition_starts_at_the_oldest_record_and_commits_what_it_consumed() {
+    let mut bench = Bench::new(options());
+    assert_eq!(log_actions(&bench.assign(0, None)), ["Start { partition: 0, from: None }"]);
+    bench.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
+    let commit = bench.tick().unwrap();
+    assert_eq!(rows_in(&commit.outputs), 3); // 5 s windows up to the watermark 17 s
+    let position = &commit.positions[0];
+    assert_eq!((position.offset, position.meta.as_ref().unwrap().replay_from), (2, 0));
+    assert_eq!(position.meta.as_ref().unwrap().ledger.sizes[0].imbalance(), 0);
+}
+
+#[test]
+fn one_transaction_at_a_time_and_its_offset_is_where_the_tick_stood() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let commit = bench.tick().unwrap();
+    bench.records(Topic::Events, 1, &[batch(10_000, 11)]); // consumed while the commit is in flight
+    assert_eq!(commit.positions[0].offset, 1);
+    let actions = bench.apply(Input::Tick);
+    assert!(actions.iter().any(|a| matches!(a, Action::Say(Event::TickMerged))));
+    assert!(commit_of(actions).is_none());
+    bench.committed(commit);
+    let next = bench.tick().unwrap();
+    assert_eq!(next.positions[0].offset, 2);
+    bench.committed(next);
+    assert!(bench.tick().is_none(), "nothing to say: no transaction");
+}
+
+#[test]
+fn recovery_reads_marks_then_windows_then_events_and_starts_at_the_offset() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
+    let commit = bench.tick().unwrap();
+    let rows: Vec<Vec<u8>> =
+        commit.outputs.records().iter().map(|r| commit.outputs.value(r).unwrap().to_vec()).collect();
+    let mut position = commit.positions[0].clone();
+    let meta = position.meta.as_mut().unwrap();
+    (meta.windows_to, meta.marks_to) = (rows.len() as u64, 1);
+
+    let mut next = Bench::new(options());
+    let read = |topic, to, committed| {
+        format!("Read {{ partition: 0, topic: {topic}, from: 0, to: {to}, committed_only: {committed} }}")
+    };
+    assert_eq!(log_actions(&next.assign(0, Some(position))), [read("Marks", 1, true)]);
+    let done = |topic, next| Input::Log(LogInput::ReadDone { partition: 0, topic, log_start: 0, next });
+    assert_eq!(log_actions(&next.apply(done(Topic::Marks, 1))), [read("Windows", 3, true)]);
+    next.records(Topic::Windows, 0, &rows);
+    assert_eq!(log_actions(&next.apply(done(Topic::Windows, 3))), [read("Events", 2, false)]);
+    next.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
+    let actions = next.apply(done(Topic::Events, 2));
+    assert_eq!(log_actions(&actions), ["Start { partition: 0, from: Some(2) }"]);
+    let recovered = actions.iter().find_map(|a| match a {
+        Action::Say(Event::Recovered { imbalances, records, .. }) => Some((imbalances.len(), *records)),
+        _ => None,
+    });
+    assert_eq!(recovered, Some((0, 5))); // nothing differs from the commit
+    let commit = next.tick().unwrap();
+    assert_eq!((rows_in(&commit.outputs), commit.positions[0].meta.as_ref().unwrap().epoch), (0, 1)); // EK-WIN-1
+}
+
+#[test]
+fn a_revocation_commits_first_and_releases_after_the_answer() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let actions = bench.apply(Input::Log(LogInput::Revoking { partitions: vec![0], lost: false }));
+    assert_eq!(log_actions(&actions), ["Commit"]);
+    let after = bench.committed(commit_of(actions).unwrap());
+    assert_eq!(log_actions(&after), ["Release { partition: 0 }"]);
+    assert_eq!(bench.driver.cores().count(), 0);
+}
+
+#[test]
+fn a_revocation_during_a_commit_waits_for_it_and_commits_once_more() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let first = bench.tick().unwrap();
+    bench.records(Topic::Events, 1, &[batch(10_000, 11)]);
+    let actions = bench.apply(Input::Log(LogInput::Revoking { partitions: vec![0], lost: false }));
+    assert!(log_actions(&actions).is_empty());
+    let last = commit_of(bench.committed(first)).unwrap();
+    assert_eq!(last.positions[0].offset, 2);
+    assert_eq!(log_actions(&bench.committed(last)), ["Release { partition: 0 }"]);
+}
+
+#[test]
+fn a_loss_commits_nothing_and_says_nothing_of_the_partition() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[b"garbage".to_vec(), batch(0, 1)]);
+    let actions = bench.apply(Input::Log(LogInput::Revoking { partitions: vec![0], lost: true }));
+    assert_eq!(log_actions(&actions), ["Release { partition: 0 }"]);
+    assert!(bench.tick().is_none());
+}
+
+#[test]
+fn an_abort_forgets_everything_until_assigned_again() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let commit = bench.tick().unwrap();
+    let result = TxnResult::Aborted { error: "timeout".into() };
+    bench.apply(Input::Log(LogInput::TxnDone { result, outputs: commit.outputs }));
+    assert_eq!(bench.driver.cores().count(), 0);
+    assert_eq!(log_actions(&bench.assign(0, None)), ["Start { partition: 0, from: None }"]);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    assert_eq!(bench.tick().unwrap().positions[0].offset, 1);
+}
+
+#[test]
+fn a_poison_record_goes_to_dlq_with_its_bytes_and_does_not_stop_the_rest() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 40, &[b"\xc3\x01poison".to_vec(), batch(0, 1)]);
+    let commit = bench.tick().unwrap();
+    let dlq: Vec<_> = commit.outputs.records().iter().filter(|r| r.topic == Topic::Dlq).collect();
+    assert_eq!(dlq.len(), 1);
+    assert_eq!(commit.outputs.value(dlq[0]), Some(&b"\xc3\x01poison"[..]));
+    let header = |name: &str| {
+        let value = commit.outputs.headers(dlq[0]).find(|h| h.name == name).unwrap().value;
+        String::from_utf8(value.to_vec()).unwrap()
+    };
+    assert_eq!(header("reason"), "malformed");
+    assert_eq!((header("source-offset"), header("source-topic")), ("40".into(), "events".into()));
+    let ledger = &commit.positions[0].meta.as_ref().unwrap().ledger.sizes[0];
+    assert_eq!((ledger.consumed, ledger.imbalance()), (11, 0)); // EK-SUM-1: an undecodable record counts 1
+}
+
+#[test]
+fn at_the_output_bound_consumption_pauses_until_the_next_tick() {
+    let mut bench = Bench::new(Options { output_bytes_max: 1000, ..options() });
+    bench.assign(0, None);
+    let actions = bench.records(Topic::Events, 0, &[vec![b'x'; 2000]]);
+    assert_eq!(log_actions(&actions), ["Pause { partition: 0 }"]);
+    let actions = bench.apply(Input::Tick);
+    assert_eq!(log_actions(&actions), ["Commit", "Resume { partition: 0 }"]);
+}
+
+#[test]
+fn another_partition_count_is_refused_with_what_to_do() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let position = bench.tick().unwrap().positions[0].clone();
+    let mut next = Bench::new(options());
+    let assigned = LogInput::Assigned { partition: 0, partitions: 2, committed: Some(position) };
+    let actions = next.apply(Input::Log(assigned));
+    let refused = RecoverError::PartitionCount { committed: 1, now: 2 };
+    assert!(refused.to_string().contains("docs/operations.md"));
+    assert!(matches!(&actions[..], [Action::Stop(Stop::Refused(e))] if *e == refused));
+}
+
+#[test]
+fn a_log_shorter_than_recovery_needs_counts_what_is_gone_or_refuses() {
+    for refuse in [false, true] {
+        let mut bench = Bench::new(options());
+        bench.assign(0, None);
+        bench.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
+        let mut position = bench.tick().unwrap().positions[0].clone();
+        position.meta.as_mut().unwrap().windows_to = 0;
+        let mut next = Bench::new(Options { refuse_cut_log: refuse, ..options() });
+        next.assign(0, Some(position));
+        next.records(Topic::Events, 1, &[batch(10_000, 11)]);
+        let done = LogInput::ReadDone { partition: 0, topic: Topic::Events, log_start: 1, next: 2 };
+        let actions = next.apply(Input::Log(done));
+        let cut = Event::LogCut { topic: Topic::Events, partition: 0, needed: 0, log_start: 1 };
+        if refuse {
+            assert!(matches!(&actions[..], [Action::Stop(Stop::LogCut(e))] if *e == cut));
+            continue;
+        }
+        assert!(matches!(&actions[0], Action::Say(e) if *e == cut));
+        let (_, core) = next.driver.cores().next().unwrap();
+        assert_eq!(core.ledger().lost, 10); // of the 1 min window; the open 5 s window is whole
+        assert!(core.ledger().sizes.iter().all(|s| s.imbalance() == 0)); // EK-SUM-1
+    }
+}
+
+#[test]
+fn a_drain_commits_releases_and_ends() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    let actions = bench.apply(Input::Drain);
+    assert_eq!(log_actions(&actions), ["Commit"]);
+    let after = bench.committed(commit_of(actions).unwrap());
+    assert_eq!(log_actions(&after), ["Release { partition: 0 }", "Drained"]);
+}
+
+#[test]
+fn an_ended_input_closes_every_window_and_then_is_quiet() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1)]);
+    bench.apply(Input::End);
+    let commit = bench.tick().unwrap();
+    assert_eq!(rows_in(&commit.outputs), 3); // two of 5 s, one of 1 min
+    assert!(!bench.driver.is_quiet());
+    bench.committed(commit);
+    assert!(bench.driver.is_quiet());
+}

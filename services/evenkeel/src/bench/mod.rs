@@ -1,0 +1,7 @@
+//! `evenkeel bench`: figures from a command, as ratios or rates with machine and settings beside them. A goal's
+//! target is a constant; nothing here is a test, and no test asserts speed.
+
+pub mod core;
+mod report;
+
+pub use report::{Goal, Measured, Report};
