@@ -48,7 +48,13 @@ impl Bench {
         let values: Vec<&'static [u8]> = values.iter().map(|v| &*v.clone().leak()).collect();
         let records: Vec<RecordRef<'_>> = values.into_iter().enumerate().map(record).collect();
         let next = first_offset + records.len() as u64;
-        self.apply(Input::Log(LogInput::Records { partition: 0, topic, records: &records, next, at_end: true }))
+        self.apply(Input::Log(LogInput::Records {
+            partition: 0,
+            topic,
+            records: &records,
+            next,
+            at_end: true,
+        }))
     }
 
     fn tick(&mut self) -> Option<Commit> {
