@@ -37,6 +37,7 @@ struct Placing<'a, 'o> {
     stream: u32,
     series_at: u8,
     floor: i64,
+    log_clock: i64,
     replaying: bool,
     /// A window was opened, or the stream's heap changed otherwise.
     touched: bool,
@@ -69,6 +70,7 @@ impl Core {
                 stream: slot,
                 series_at: series_at as u8,
                 floor: if Sabotage::NoFloor.is_on() { NEVER } else { self.clocks.floor },
+                log_clock: self.clocks.log,
                 replaying: self.replay.is_some(),
                 touched: false,
             };
@@ -98,7 +100,7 @@ impl Placing<'_, '_> {
             let t_end = t_start + self.size_ms;
             let mut end = row + 1;
             max_ts = max_ts.max(ts[row]);
-            let alone = self.crowds(series, t_start) || self.batch.backfill;
+            let alone = self.crowds(series, t_start);
             while !alone && end < ts.len() && ts[end] >= t_start && ts[end] < t_end {
                 max_ts = max_ts.max(ts[end]);
                 end += 1;
@@ -128,9 +130,7 @@ impl Placing<'_, '_> {
         if !self.replaying {
             self.ledger.consumed += rows.len() as u64;
         }
-        let too_old =
-            self.batch.backfill && self.ts[rows.start] < self.met.arrival - self.settings.max_age_ms;
-        if t_end <= series.closed_to.max(self.floor) || too_old {
+        if t_end <= series.closed_to.max(self.floor) || self.past_all(series, t_start) {
             return self.place_late(series, t_start, rows);
         }
         if Sabotage::MemoryAboveFinal.is_on() && self.held_by_recent(series, &rows) {
@@ -147,6 +147,15 @@ impl Placing<'_, '_> {
         for row in run.rows.clone() {
             self.place_one(id, row);
         }
+    }
+
+    /// Whether a backfill event comes for a window that is not open and that no event without the flag can
+    /// open any more, on any later clock: it is late. One that could still be opened is opened: its row must
+    /// not follow its late events (EK-LATE-0).
+    fn past_all(&self, series: &Series, t_start: i64) -> bool {
+        let youngest = self.log_clock - self.settings.clock_slack_ms - self.settings.max_age_ms;
+        let open = |id: &u32| self.windows.get(*id).is_some_and(|w| w.t_start == t_start);
+        self.batch.backfill && t_start + self.size_ms <= youngest && !series.open.iter().any(open)
     }
 
     /// The open window at `t_start`, new if need be.
