@@ -87,7 +87,8 @@ sim: ## 300 fresh histories over the simulated log (SEEDS=, FIRST_SEED=)
 
 .PHONY: sabotage
 sabotage: ## Broken rules planted in the real drivers: the simulator must catch each
-	$(STEP) sabotage cargo test $(LOCKED) -p evenkeel-sim --features sabotage
+	$(STEP) sabotage cargo test $(LOCKED) -p evenkeel-window -p evenkeel-sim \
+		--features evenkeel-window/sabotage,evenkeel-sim/sabotage
 
 .PHONY: live
 live: ## The real binary over a real Kafka and a real Cassandra
@@ -100,6 +101,10 @@ live: ## The real binary over a real Kafka and a real Cassandra
 .PHONY: fmt
 fmt: ## Format everything
 	cargo fmt --all
+
+.PHONY: docs
+docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes)
+	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy documents::the_table
 
 .PHONY: help
 help: ## This list
