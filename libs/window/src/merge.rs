@@ -67,16 +67,16 @@ pub fn merge_late(
     merged
 }
 
-/// The row of a window that no row was sent for.
+/// The row of a window that no row was sent for: without events, so its arrivals are those of the events
+/// that are merged, not of repetitions beside them.
 fn born_late(late: &LateRecord) -> StoredRow {
-    let first = late.arrivals.iter().copied().min().unwrap_or(late.events.arrival_ms);
     let row = WindowRow {
         stream_id: late.events.stream_id.clone(),
         span: WindowSpan { size_ms: late.size_ms, window_id: late.window_id },
         closed_by: ClosedBy::Late,
         max_ts: late.events.ts.iter().copied().max().unwrap_or(0),
-        first_arrival: first,
-        last_arrival: first,
+        first_arrival: i64::MAX,
+        last_arrival: i64::MIN,
         count: 0,
         seqs: Vec::new(),
         dropped: Vec::new(),
