@@ -1,5 +1,7 @@
 //! What the CQL tests share: random rows from a seed, and a store driven to its results.
 
+#![allow(dead_code)] // each test binary uses its part of it
+
 use anyhow::{Context as _, bail};
 use evenkeel_cql::{CqlConfig, CqlConsistency, CqlRows, Millis, WindowTable};
 use evenkeel_model::{
