@@ -262,6 +262,10 @@ impl Placing<'_, '_> {
                 }
             }
         }
+        // What has left is not counted any more: sent again, it is no duplicate.
+        for seq in gone.iter().filter(|_| !folded).filter_map(|event| event.seq) {
+            window.seqs.remove(seq, self.settings.seq_intervals_max);
+        }
         if let Some(seq) = self.batch.seq.get(row) {
             window.seqs.add(*seq, self.settings.seq_intervals_max);
         }

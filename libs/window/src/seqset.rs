@@ -100,6 +100,29 @@ impl SeqSet {
         true
     }
 
+    /// Takes out `seq`, which was added: it is not counted any more. A fuzzy interval only knows that it
+    /// counts one less.
+    pub fn remove(&mut self, seq: u64, intervals_max: usize) {
+        let at = self.ranges.partition_point(|r| r.hi < seq);
+        let Some(range) = self.ranges.get_mut(at).filter(|r| r.lo <= seq) else { return };
+        let exact = range.is_exact();
+        range.count -= 1;
+        if range.count == 0 {
+            self.ranges.remove(at);
+        } else if range.lo == seq {
+            range.lo += 1;
+        } else if range.hi == seq {
+            range.hi -= 1;
+        } else if exact {
+            let right = SeqRange { lo: seq + 1, hi: range.hi, count: range.hi - seq };
+            (range.hi, range.count) = (seq - 1, seq - range.lo);
+            self.ranges.insert(at + 1, right);
+            if self.ranges.len() > intervals_max {
+                self.join_nearest();
+            }
+        }
+    }
+
     fn join_nearest(&mut self) {
         let gap = |i: usize| self.ranges[i + 1].lo - self.ranges[i].hi;
         let Some(at) = (0..self.ranges.len() - 1).min_by_key(|&i| gap(i)) else { return };
@@ -137,6 +160,25 @@ mod tests {
         assert_eq!(set.ranges().len(), 2);
         assert!(!set.add_above(u64::MAX, u64::MAX, 4));
         assert_eq!(set.held(u64::MAX), Held::Exact);
+    }
+
+    #[test]
+    fn a_seq_that_is_taken_out_can_come_again() {
+        let mut set = SeqSet::default();
+        set.add_above(1, 9, 4);
+        for seq in [1, 9, 5, 7] {
+            set.remove(seq, 4);
+            assert_eq!(set.held(seq), Held::No);
+        }
+        assert_eq!(set.ranges().iter().map(|r| (r.lo, r.hi)).collect::<Vec<_>>(), [(2, 4), (6, 6), (8, 8)]);
+        set.remove(6, 4);
+        set.remove(3, 2); // three intervals are too many: 2 and 4 are nearest
+        assert_eq!(set.ranges()[0], SeqRange { lo: 2, hi: 4, count: 2 });
+        set.remove(4, 2);
+        assert_eq!(set.ranges()[0], SeqRange { lo: 2, hi: 3, count: 1 });
+        set.remove(8, 2);
+        set.remove(2, 2);
+        assert!(set.ranges().is_empty());
     }
 
     proptest! {
