@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// The longest one attempt to reach a broker waits before it looks at what the client complained about.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
+/// Events (errors, logs) served between two attempts.
+const EVENTS_MAX: usize = 32;
+
 /// Waits until a broker answers.
 pub(crate) fn reach(
     consumer: &BaseConsumer<MemberContext>,
@@ -24,8 +27,10 @@ pub(crate) fn reach(
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        // Serves the client's error events, which say why.
-        while consumer.poll(Duration::ZERO).is_some() {}
+        // Serves the client's events, some of which say why; a poll serves one.
+        for _ in 0..EVENTS_MAX {
+            let _ = consumer.poll(Duration::ZERO);
+        }
         if start.elapsed() >= patience {
             let notes = consumer.context().notes();
             let last = match notes.last_error.is_empty() {

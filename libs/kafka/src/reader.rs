@@ -123,7 +123,7 @@ impl Reader {
         read.next = read.next.max(low);
         if read.next >= read.target {
             // A log that ends before `to` was cut: the position says so.
-            let next = if high < read.stretch.to { high } else { read.next };
+            let next = if high < read.stretch.to { high } else { read.stretch.to };
             self.finish(key, next, each);
             return Ok(());
         }
@@ -246,7 +246,8 @@ impl Reader {
                 partition: key.1,
                 topic: key.0,
                 log_start: read.log_start,
-                next,
+                // Markers behind it are of no interest.
+                next: next.min(read.stretch.to),
             });
         }
     }

@@ -1,0 +1,219 @@
+//! A real Kafka broker for tests: given, in Docker, or a local process from published jars.
+//!
+//! Owns: finding or starting it, its ports and directory, and its end. A started broker dies with the test
+//! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
+//! topics (each test makes its own under a fresh prefix).
+
+use anyhow::{Context as _, bail};
+use std::fs;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use testcontainers::core::{IntoContainerPort as _, WaitFor};
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+/// How long a broker may take from start to its first open port (a cold start also fetches the jars).
+const READY_DEADLINE: Duration = Duration::from_secs(180);
+/// The image that is used if Docker already has it.
+const IMAGE: (&str, &str) = ("apache/kafka", "4.3.1");
+/// `host:port` of a broker that is up already.
+const GIVEN: &str = "EVENKEEL_KAFKA";
+
+/// A running broker, shared by all tests of a process.
+pub struct KafkaPart {
+    address: String,
+    how: &'static str,
+    /// Which ways were not taken, and why.
+    pub skipped: Vec<String>,
+    _kind: Kind,
+}
+
+enum Kind {
+    Given,
+    /// Kept for its drop; a static is never dropped, so the container is removed by testcontainers' own
+    /// reaper or by `docker rm`.
+    Container(#[expect(dead_code, reason = "kept alive")] Box<(ContainerAsync<GenericImage>, Runtime)>),
+    Local(#[expect(dead_code, reason = "kept alive")] LocalBroker),
+}
+
+type Runtime = tokio::runtime::Runtime;
+
+impl KafkaPart {
+    /// The one broker of this test process, found or started on first use.
+    pub fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceLock<Result<KafkaPart, String>> = OnceLock::new();
+        let part = SHARED.get_or_init(|| Self::find().map_err(|e| format!("{e:#}")));
+        part.as_ref().map_err(|e| anyhow::anyhow!("no Kafka broker: {e}"))
+    }
+
+    /// Finds a broker: a given address, else Docker, else a local process.
+    pub fn find() -> anyhow::Result<Self> {
+        let mut skipped = Vec::new();
+        match std::env::var(GIVEN) {
+            Ok(address) => {
+                wait_for_port(&address, || Ok(()))?;
+                return Ok(Self { address, how: "given address", skipped, _kind: Kind::Given });
+            }
+            Err(_) => skipped.push(format!("given address: {GIVEN} is not set")),
+        }
+        match container() {
+            Ok((address, kind)) => return Ok(Self { address, how: "Docker", skipped, _kind: kind }),
+            Err(error) => skipped.push(format!("Docker: {error:#}")),
+        }
+        let local = LocalBroker::start()?;
+        let address = local.address();
+        Ok(Self { address, how: "local process", skipped, _kind: Kind::Local(local) })
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Which way was taken.
+    pub fn how(&self) -> &'static str {
+        self.how
+    }
+}
+
+/// A topic prefix nobody has used, also not on a broker that outlives test runs.
+pub fn fresh_prefix(test: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{test}-{:x}-{}-{count}", since.as_millis(), std::process::id())
+}
+
+/// Docker, if it has the image: nothing is pulled.
+fn container() -> anyhow::Result<(String, Kind)> {
+    let (name, tag) = IMAGE;
+    let image = Command::new("docker").args(["image", "inspect", &format!("{name}:{tag}")]).output();
+    let image = image.context("no docker command")?;
+    if !image.status.success() {
+        bail!("{}", String::from_utf8_lossy(&image.stderr).trim());
+    }
+    // The broker tells clients its address, so the mapped port must be known before it starts.
+    let [port, _] = free_ports()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let image = GenericImage::new(name, tag)
+        .with_wait_for(WaitFor::message_on_stdout("Kafka Server started"))
+        .with_mapped_port(port, 9092.tcp());
+    let image = [
+        ("KAFKA_NODE_ID", "1".to_owned()),
+        ("KAFKA_PROCESS_ROLES", "broker,controller".to_owned()),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@127.0.0.1:9093".to_owned()),
+        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER".to_owned()),
+        ("KAFKA_LISTENERS", "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093".to_owned()),
+        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
+        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+        ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false".to_owned()),
+        ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".to_owned()),
+        ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".to_owned()),
+        ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".to_owned()),
+        ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".to_owned()),
+    ]
+    .into_iter()
+    .fold(image, |image, (key, value)| image.with_env_var(key, value));
+    let container = runtime.block_on(image.start())?;
+    let address = format!("127.0.0.1:{port}");
+    wait_for_port(&address, || Ok(()))?;
+    Ok((address, Kind::Container(Box::new((container, runtime)))))
+}
+
+/// A broker of our own on loopback, which a test may freeze, kill and start again.
+pub struct LocalBroker {
+    dir: PathBuf,
+    ports: [u16; 2],
+    keeper: Option<Child>,
+}
+
+impl LocalBroker {
+    /// Fetches the jars if need be, starts, and waits until it answers.
+    pub fn start() -> anyhow::Result<Self> {
+        let mut tries = 3;
+        loop {
+            let dir = tempfile::Builder::new().prefix("evenkeel-kafka-").tempdir()?.keep();
+            let mut broker = Self { dir, ports: free_ports()?, keeper: None };
+            match broker.launch() {
+                Ok(()) => return Ok(broker),
+                // Somebody else took a port between the look and the start.
+                Err(error) if tries > 1 && format!("{error:#}").contains("Address already in use") => {
+                    tries -= 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// kill -9; its directory stays for [`LocalBroker::launch`].
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut keeper) = self.keeper.take() {
+            if let Some(mut stdin) = keeper.stdin.take() {
+                stdin.write_all(b"keep\n")?;
+            }
+            keeper.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Starts it (again) on the same directory and ports, and waits until it answers.
+    pub fn launch(&mut self) -> anyhow::Result<()> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts/kafka/run.sh");
+        let keeper = Command::new(script)
+            .arg(&self.dir)
+            .args(self.ports.map(|p| p.to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let keeper = self.keeper.insert(keeper);
+        let (address, dir) = (format!("127.0.0.1:{}", self.ports[0]), self.dir.clone());
+        wait_for_port(&address, || match keeper.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the broker ended at its start ({status}):\n{}", log_tail(&dir)),
+        })
+        .with_context(|| log_tail(&self.dir))
+    }
+}
+
+impl Drop for LocalBroker {
+    fn drop(&mut self) {
+        // Closes the pipe; the script kills the broker and removes its directory.
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
+    }
+}
+
+fn log_tail(dir: &Path) -> String {
+    let log = fs::read_to_string(dir.join("broker.log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// Two ports nobody listens on.
+fn free_ports() -> anyhow::Result<[u16; 2]> {
+    let (a, b) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok([a.local_addr()?.port(), b.local_addr()?.port()])
+}
+
+/// Waits until somebody accepts connections. That the broker also answers is waited for by every client.
+fn wait_for_port(address: &str, mut still_hopeful: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        let Err(error) = TcpStream::connect(address) else { return Ok(()) };
+        still_hopeful()?;
+        anyhow::ensure!(Instant::now() < deadline, "no broker at {address} in time: {error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
