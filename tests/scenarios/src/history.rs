@@ -96,9 +96,6 @@ fn coalescer_trouble(rng: &mut Rng, at: i64, line: &mut Timeline) {
     if rng.chance(3) {
         line.at(at, Step::Rebalance { workers: rng.pick(&[1, 2, 3]) });
     }
-    if rng.chance(5) {
-        line.at(at, Step::Squeeze);
-    }
 }
 
 fn sink_trouble(rng: &mut Rng, at: i64, line: &mut Timeline) {

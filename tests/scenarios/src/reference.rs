@@ -167,7 +167,7 @@ fn well_formed(batch: &EventBatch) -> bool {
 }
 
 fn misrouted(settings: &Settings, record: &LogRecord, batch: &EventBatch) -> bool {
-    record.key.as_deref() != Some(batch.stream_id.as_bytes())
+    record.key.as_deref().is_some_and(|key| key != batch.stream_id.as_bytes())
         || partition_of(&batch.stream_id, settings.partitions) != record.partition
 }
 

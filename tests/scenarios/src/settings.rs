@@ -29,8 +29,10 @@ pub struct Settings {
     pub rows_per_tick_max: usize,
     /// Most intervals of a window's seq set.
     pub seq_intervals_max: usize,
-    /// Most marks of streams without state before the floor is raised early (id churn).
-    pub marks_max: usize,
+    /// Bytes of state of one worker before the longest-silent streams are evicted.
+    pub memory_budget_bytes: usize,
+    /// Sink workers.
+    pub sinks: usize,
     /// Whether windows may close by facts: silence, age, eviction. Without them rows are a function of
     /// the log alone.
     pub facts: bool,
@@ -93,7 +95,8 @@ impl Settings {
             mark_refresh_ms: 5_000,
             rows_per_tick_max: rng.pick(&[1, 2, 2, 3, 99]),
             seq_intervals_max: rng.pick(&[2, 3, 8]),
-            marks_max: rng.pick(&[0, 1, 3, 99]),
+            memory_budget_bytes: rng.pick(&[1 << 30, 1 << 30, 6_000, 3_000]),
+            sinks: rng.pick(&[1, 1, 2]),
             facts: true,
         }
     }
@@ -101,6 +104,7 @@ impl Settings {
     /// The same, but windows close by functions of the log only.
     pub fn without_facts(mut self) -> Self {
         self.facts = false;
+        self.memory_budget_bytes = 1 << 30;
         self.open_age_max_ms = 1_000_000_000;
         self.idle_evict_ms = 1_000_000_000;
         for class in &mut self.classes {
@@ -132,7 +136,8 @@ impl Settings {
             mark_refresh_ms: 30_000,
             rows_per_tick_max: 100_000,
             seq_intervals_max: 256,
-            marks_max: 1_000_000,
+            memory_budget_bytes: 1 << 30,
+            sinks: 1,
             facts: true,
         }
     }

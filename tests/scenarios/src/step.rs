@@ -142,8 +142,6 @@ pub enum Step {
         /// Whether the sink dies at that moment.
         kills: bool,
     },
-    /// The memory budget is short for one tick: the longest-silent stream is evicted.
-    Squeeze,
     /// The broker compacts `marks`.
     Compact,
     /// Time passes.
@@ -265,11 +263,11 @@ mod tests {
     fn a_timeline_keeps_time_and_order() {
         let mut line = Timeline::default();
         line.at(50, Step::AbortNext);
-        line.at(10, Step::Squeeze);
+        line.at(10, Step::Rebalance { workers: 2 });
         line.at(10, Step::Compact);
         let want = [
             Step::Advance { ms: 10 },
-            Step::Squeeze,
+            Step::Rebalance { workers: 2 },
             Step::Compact,
             Step::Advance { ms: 40 },
             Step::AbortNext,

@@ -4,6 +4,18 @@
 //! log ([`log`]), the store ([`store`]), time, and the processes, which here die, freeze and come back
 //! whenever a scenario says so. Never: a thread, a real clock, randomness besides the seed.
 
+mod checks;
+mod config;
+mod evidence;
 pub mod log;
+mod process;
+mod run;
+mod shrink;
 pub mod store;
+mod sweep;
 pub mod trace;
+mod world;
+
+pub use run::{Report, run};
+pub use shrink::shrink;
+pub use sweep::{Totals, examine, scenario_of};

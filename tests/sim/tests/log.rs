@@ -51,7 +51,8 @@ fn poll(worker: &mut SimWorker, wait_ms: u64) -> Result<Vec<Heard>, WorkerError>
 /// Polls until something of interest was heard; empty fetches are not.
 fn until(worker: &mut SimWorker, found: impl Fn(&Heard) -> bool) -> Heard {
     for _ in 0..1_000 {
-        if let Some(heard) = poll(worker, 100).unwrap().into_iter().find(&found) {
+        let heard = poll(worker, 100).unwrap_or_else(|error| panic!("{error}"));
+        if let Some(heard) = heard.into_iter().find(&found) {
             return heard;
         }
     }
@@ -194,7 +195,7 @@ fn what_the_seam_forbids_is_refused() {
     assert!(refused(a.perform(LogAction::Start { partition: 0, from: None })), "before Assigned");
     until(&mut a, assigned);
     a.perform(LogAction::Start { partition: 0, from: None }).unwrap();
-    assert!(refused(a.perform(LogAction::Release { partition: 0 })), "nobody asked for it");
+    assert!(refused(a.perform(LogAction::Release { partition: 7 })), "not ours");
     a.perform(commit("a", 1)).unwrap();
     assert!(refused(a.perform(commit("a", 1))), "one transaction at a time");
 }

@@ -234,6 +234,11 @@ impl Cluster {
         }
     }
 
+    /// A process has done or said something.
+    pub fn note_of(&mut self, name: &str, what: &str) {
+        self.note(format_args!("{name}: {what}"));
+    }
+
     pub(super) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         self.trace.line(self.now_ms, what);
     }

@@ -46,6 +46,8 @@ struct Part {
     read: Option<Read>,
     /// The driver was told that it leaves.
     leaving: bool,
+    /// No records until `Resume`. Reads of a recovery go on.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,6 @@ enum State {
     Told,
     Started {
         next: u64,
-        paused: bool,
         empty_at_ms: i64,
     },
 }
@@ -165,7 +166,12 @@ impl SimWorker {
         for notice in cluster.group(&self.options.group).notices(self.member) {
             match notice {
                 Notice::Gained(partitions) => {
-                    let new = || Part { state: State::Waiting { since_ms }, read: None, leaving: false };
+                    let new = || Part {
+                        state: State::Waiting { since_ms },
+                        read: None,
+                        leaving: false,
+                        paused: false,
+                    };
                     self.parts.extend(partitions.into_iter().map(|p| (p, new())));
                 }
                 Notice::GiveUp(partitions) => {
@@ -243,8 +249,10 @@ impl SimWorker {
 
     fn collect_records(&mut self, cluster: &mut Cluster, partition: u32, out: &mut Vec<Delivery>) {
         let (topic, now_ms, fetch_max) = (self.options.topic, cluster.now_ms(), cluster.faults.fetch_max);
-        let Some(part) = self.parts.get_mut(&partition).filter(|part| !part.leaving) else { return };
-        let State::Started { next, paused: false, empty_at_ms } = &mut part.state else { return };
+        let Some(part) = self.parts.get_mut(&partition).filter(|part| !part.leaving && !part.paused) else {
+            return;
+        };
+        let State::Started { next, empty_at_ms } = &mut part.state else { return };
         let fetched = cluster.log(topic, partition).read(*next, fetch_max, true);
         if fetched.next == *next && now_ms - *empty_at_ms < timing::FETCH_WAIT_MS {
             return; // the fetch is still waiting for something
@@ -293,17 +301,17 @@ impl SimWorker {
         if part.read.is_some() || matches!(part.state, State::Started { .. }) {
             return Err(forbidden(&format!("Start of partition {partition} during a Read or twice")));
         }
-        part.state =
-            State::Started { next: from.unwrap_or(oldest), paused: false, empty_at_ms: i64::MIN / 2 };
+        part.paused = false;
+        part.state = State::Started { next: from.unwrap_or(oldest), empty_at_ms: i64::MIN / 2 };
         Ok(())
     }
 
     fn set_paused(&mut self, partition: u32, pause: bool) -> Result<(), WorkerError> {
-        match self.told(partition).map(|part| &mut part.state) {
-            Some(State::Started { paused, .. }) => *paused = pause,
-            _ => {
+        match self.told(partition) {
+            Some(part) => part.paused = pause,
+            None => {
                 return Err(forbidden(&format!(
-                    "Pause or Resume of partition {partition}, which does not run"
+                    "Pause or Resume of partition {partition}, which is not ours"
                 )));
             }
         }
@@ -350,15 +358,15 @@ impl Worker for SimWorker {
             LogAction::Pause { partition } => self.set_paused(partition, true)?,
             LogAction::Resume { partition } => self.set_paused(partition, false)?,
             LogAction::Commit(commit) => self.commit(commit)?,
-            LogAction::Release { partition } => {
-                if self.parts.get(&partition).is_none_or(|part| !part.leaving) {
-                    return Err(forbidden(&format!(
-                        "Release of partition {partition} that nobody asked for"
-                    )));
+            LogAction::Release { partition } => match self.parts.remove(&partition) {
+                Some(part) if part.leaving => {
+                    self.log.cluster().group(&self.options.group).release(self.member, partition);
                 }
-                self.parts.remove(&partition);
-                self.log.cluster().group(&self.options.group).release(self.member, partition);
-            }
+                Some(_) => {} // on its way out of its own will: free for others at `close`
+                None => {
+                    return Err(forbidden(&format!("Release of partition {partition}, which is not ours")));
+                }
+            },
         }
         Ok(())
     }

@@ -1,0 +1,168 @@
+//! What is checked while a run goes on, from the outside of the drivers.
+//!
+//! Keeps an eye on: recovery (what was rebuilt equals what was committed), the live clock (an outage moves
+//! nothing), the bound of the replay (nothing open or pending past open-age-max while there is room).
+
+use crate::log::SimLog;
+use evenkeel_coalescer::Driver;
+use evenkeel_codec::{WindowRecord, decode_batch, decode_window_record};
+use evenkeel_model::{EventBatch, Topic};
+use evenkeel_scenarios::{Rule, Settings, Violation};
+use evenkeel_seam::{CommitMeta, Outputs};
+use evenkeel_window::{Core, Imbalance};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The checks of one run.
+#[derive(Debug)]
+pub struct Checks {
+    settings: Settings,
+    /// How far each partition's live clock may have come, ms.
+    allowed: BTreeMap<u32, i64>,
+    found: Vec<Violation>,
+    /// Recoveries seen.
+    pub recoveries: u64,
+}
+
+/// Violations kept per run: the first ones tell the story.
+const FOUND_MAX: usize = 200;
+
+impl Checks {
+    /// Nothing seen yet.
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), allowed: BTreeMap::new(), found: Vec::new(), recoveries: 0 }
+    }
+
+    /// A rule was broken.
+    pub fn report(&mut self, rule: Rule, what: impl Into<String>) {
+        if self.found.len() < FOUND_MAX {
+            self.found.push(Violation::new(rule, what));
+        }
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &[Violation] {
+        &self.found
+    }
+
+    /// A partition is live again: everything is as its last commit says.
+    pub fn recovered(
+        &mut self,
+        log: &SimLog,
+        group: &str,
+        partition: u32,
+        core: Option<&Core>,
+        differs: &[Imbalance],
+    ) {
+        self.recoveries += 1;
+        for Imbalance { size_ms, committed, rebuilt } in differs {
+            let what =
+                format!("partition {partition}, size {size_ms}: in_open {committed}, rebuilt {rebuilt}");
+            self.report(Rule::Recovery, what);
+        }
+        let committed = log.cluster().group(group).position(partition).ok().flatten();
+        let (Some(core), Some(position)) = (core, committed) else { return };
+        let Some(was) = position.meta else { return };
+        let (offset, is) = core.meta();
+        let live = was.live_clock.max(was.log_clock);
+        let pairs = [
+            ("offset", position.offset as i64, offset as i64),
+            ("replay_from", was.replay_from as i64, is.replay_from as i64),
+            ("log clock at replay_from", was.log_clock_at_replay_from, is.log_clock_at_replay_from),
+            ("log clock", was.log_clock, is.log_clock),
+            ("live clock", live, is.live_clock),
+            ("floor", was.floor, is.floor),
+        ];
+        for (name, was, is) in pairs {
+            if was != is {
+                let what = format!("partition {partition} at {offset}: {name} was {was}, is {is}");
+                self.report(Rule::Recovery, what);
+            }
+        }
+    }
+
+    /// A tick ran: `at_end` are the partitions that saw the end of the log since the last one, `outputs`
+    /// what the tick's transaction says, `rows` how many rows it sent.
+    pub fn ticked(
+        &mut self,
+        log: &SimLog,
+        driver: &Driver,
+        at_end: &BTreeSet<u32>,
+        rows: usize,
+        outputs: Option<&Outputs>,
+    ) {
+        for (partition, core) in driver.cores() {
+            let (log_clock, live) = core.clocks();
+            let step = if at_end.contains(&partition) { self.settings.interval_ms } else { 0 };
+            let allowed = self.allowed.entry(partition).or_insert(i64::MIN);
+            *allowed = log_clock.max(*allowed).saturating_add(step);
+            if live > *allowed {
+                let what = format!("partition {partition}: the live clock went to {live}, at most {allowed}");
+                *allowed = live;
+                self.report(Rule::Outage, what);
+            }
+            let (offset, meta) = core.meta();
+            if let Some((stream, arrival)) = oldest_unsent(log, partition, offset, &meta, &self.settings)
+                && live.saturating_sub(arrival) >= self.settings.open_age_max_ms
+                && let Some(why) = self.had_room(partition, live, &stream, rows, outputs)
+            {
+                let age = live - arrival;
+                let what = format!("partition {partition}: {stream} has a window unsent for {age} ms; {why}");
+                self.report(Rule::Bounded, what);
+            }
+        }
+    }
+
+    /// Whether the tick could have sent the row of an overdue window of `stream`.
+    fn had_room(
+        &self,
+        partition: u32,
+        live: i64,
+        stream: &str,
+        rows: usize,
+        outputs: Option<&Outputs>,
+    ) -> Option<String> {
+        if rows < self.settings.rows_per_tick_max {
+            return Some(format!("{rows} rows left, there was room"));
+        }
+        let (mut sent, mut excused) = (Vec::new(), BTreeSet::from([stream.to_owned()]));
+        let outputs = outputs?;
+        for record in
+            outputs.records().iter().filter(|r| r.topic == Topic::Windows && r.partition == partition)
+        {
+            match decode_window_record(outputs.value(record).unwrap_or_default()) {
+                Ok(WindowRecord::Row(row)) => {
+                    if live - row.first_arrival >= self.settings.open_age_max_ms {
+                        excused.insert(row.stream_id.clone()); // overdue itself, with the rows ahead of it
+                    }
+                    sent.push(row.stream_id.clone());
+                }
+                Ok(WindowRecord::Late(late)) => {
+                    excused.insert(late.events.stream_id.clone()); // EK-LATE-0 takes rows along
+                }
+                Err(_) => {}
+            }
+        }
+        let young = sent.into_iter().find(|id| !excused.contains(id))?;
+        Some(format!("a young row of {young} took its room"))
+    }
+}
+
+/// The stream and arrival of the first event of the oldest unsent window.
+fn oldest_unsent(
+    log: &SimLog,
+    partition: u32,
+    offset: u64,
+    meta: &CommitMeta,
+    settings: &Settings,
+) -> Option<(String, i64)> {
+    if meta.replay_from >= offset {
+        return None;
+    }
+    let fetched = log.cluster().log(Topic::Events, partition).read(meta.replay_from, 1, false);
+    let (at, record) = fetched.records.first()?;
+    let mut batch = EventBatch::default();
+    decode_batch(record.value.as_deref()?, &mut batch).ok()?;
+    let clock = meta.log_clock_at_replay_from.max(batch.arrival_ms);
+    (*at == meta.replay_from)
+        .then(|| (batch.stream_id, batch.arrival_ms.max(clock - settings.clock_slack_ms)))
+}
