@@ -97,9 +97,9 @@ impl Core {
     }
 
     fn send_late(&mut self, report: &mut TickReport, out: &mut Out<'_>) {
-        for record in self.late.take().values() {
+        for record in self.late.take() {
             report.late += 1;
-            out(Output::Late(record));
+            out(Output::Late(&record));
         }
     }
 
