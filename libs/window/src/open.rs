@@ -3,12 +3,16 @@
 //! Owns: accumulators, counted seqs, raw events. Never: a clock, a log, another window.
 
 use crate::accumulate::{Accumulator, Ends, Moment};
-use crate::ring::{Ring, seal};
+use crate::ring::{RawEvent, Ring, seal};
 use crate::seqset::SeqSet;
 use crate::shape::{ShapeId, Shapes};
 use evenkeel_model::limits::FIELDS_MAX;
 use evenkeel_model::{ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, WindowRow, WindowSpan};
 use std::ops::Range;
+
+/// About how many bytes of raw events a row carries at most, the newest ones: the log would not take a
+/// larger record. The row's statistics are of all its events.
+pub const ROW_EVENTS_BYTES_MAX: usize = 512 * 1024;
 
 /// No window: the end of a list.
 pub const NONE: u32 = u32::MAX;
@@ -24,6 +28,8 @@ pub struct Window {
     pub series: u8,
     /// `None` while open.
     pub closed_by: Option<ClosedBy>,
+    /// Whether events fold into `fields` on arrival; else the row is computed from the ring.
+    pub folded: bool,
     /// Field names, in the order of `fields`.
     pub shape: ShapeId,
     /// One accumulator per name; empty in buffered mode.
@@ -75,7 +81,7 @@ impl Window {
 
     /// The positions of a batch's columns in this window, adding names it lacks; `None` if more than
     /// [`FIELDS_MAX`] names would be needed (nothing is added then).
-    pub fn positions(&mut self, batch: &EventBatch, folded: bool, shapes: &mut Shapes) -> Option<Vec<u16>> {
+    pub fn positions(&mut self, batch: &EventBatch, shapes: &mut Shapes) -> Option<Vec<u16>> {
         let have = shapes.names(self.shape);
         let mut fresh: Vec<&str> = Vec::new();
         let mut positions = Vec::with_capacity(batch.fields.len());
@@ -95,7 +101,7 @@ impl Window {
             shapes.acquire(shape);
             shapes.release(self.shape);
             self.shape = shape;
-            if folded {
+            if self.folded {
                 self.fields.reserve_exact(all.len() - self.fields.len());
                 self.fields.resize(all.len(), Accumulator::default());
             }
@@ -154,14 +160,13 @@ impl Window {
         }
         row.events = None;
         if let Some(ring) = &self.ring {
-            let events = self.raw_events(id, ring, shapes);
-            if self.fields.is_empty() {
-                stats_of(&events, self.t_start, &mut row.stats);
-                row.first_arrival = ring.iter().map(|e| e.arrival).min().unwrap_or(self.first_arrival);
-            }
-            row.events = include_events.then_some(events);
-            if self.fields.is_empty() {
-                return;
+            row.events =
+                include_events.then(|| self.raw_events(id, ring.newest(ROW_EVENTS_BYTES_MAX), shapes));
+            if !self.folded {
+                let arrivals = || ring.iter().map(|e| e.arrival);
+                row.first_arrival = arrivals().min().unwrap_or(self.first_arrival);
+                row.last_arrival = arrivals().max().unwrap_or(self.last_arrival);
+                return stats_of(&self.raw_events(id, ring.iter(), shapes), self.t_start, &mut row.stats);
             }
         }
         let names = shapes.names(self.shape);
@@ -178,7 +183,12 @@ impl Window {
         row.stats.truncate(written);
     }
 
-    fn raw_events(&self, id: &str, ring: &Ring, shapes: &Shapes) -> EventBatch {
+    fn raw_events<'a>(
+        &self,
+        id: &str,
+        events: impl Iterator<Item = &'a RawEvent>,
+        shapes: &Shapes,
+    ) -> EventBatch {
         let names = shapes.names(self.shape);
         let column = |name: &Box<str>| FieldColumn { name: name.to_string(), ..FieldColumn::default() };
         let mut batch = EventBatch {
@@ -187,7 +197,7 @@ impl Window {
             fields: names.iter().map(column).collect(),
             ..EventBatch::default()
         };
-        ring.iter().for_each(|event| event.append_to(&mut batch));
+        events.for_each(|event| event.append_to(&mut batch));
         seal(&mut batch);
         batch
     }

@@ -244,7 +244,7 @@ impl Placing<'_, '_> {
         let Some((window, shapes)) = self.windows.with_shapes(id) else { return };
         let folded = self.class.aggregation == Aggregation::Folded;
         let single = one_event(self.batch, row, self.ts[row]);
-        let Some(positions) = window.positions(&single, folded, shapes) else {
+        let Some(positions) = window.positions(&single, shapes) else {
             window.overflow = window.overflow.saturating_add(1);
             return self.overflow(row, "its window already has 64 fields");
         };

@@ -74,6 +74,17 @@ impl Ring {
         self.events.iter()
     }
 
+    /// The newest events that fit in about `bytes_max` bytes of a record, in log order.
+    pub fn newest(&self, bytes_max: usize) -> impl Iterator<Item = &RawEvent> {
+        let mut bytes = 0;
+        let fits = self.events.iter().rev().take_while(|event| {
+            bytes += 24 + event.heap_bytes();
+            bytes <= bytes_max
+        });
+        let kept = fits.count();
+        self.events.range(self.events.len() - kept..)
+    }
+
     /// Bytes allocated on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.heap_bytes + self.events.capacity() * size_of::<RawEvent>()

@@ -111,6 +111,7 @@ impl Windows {
             stream: birth.stream,
             series: birth.series,
             closed_by: None,
+            folded: birth.folded,
             shape: birth.shape,
             fields,
             count: 0,
