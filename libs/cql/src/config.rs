@@ -60,8 +60,6 @@ pub enum CqlConsistency {
     LocalQuorum,
     /// Most replicas of all data centres.
     Quorum,
-    /// Most replicas of each data centre (writes only in some versions: prefer `local-quorum`).
-    EachQuorum,
 }
 
 /// Login.
@@ -130,7 +128,6 @@ impl CqlConsistency {
             Self::One => Consistency::One,
             Self::LocalQuorum => Consistency::LocalQuorum,
             Self::Quorum => Consistency::Quorum,
-            Self::EachQuorum => Consistency::EachQuorum,
         }
     }
 }

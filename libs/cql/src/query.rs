@@ -90,6 +90,19 @@ impl CqlReader {
         Ok(Self { runtime, cluster, config: config.clone() })
     }
 
+    /// Like [`Self::open`], but takes the sizes and life times that the keyspace says it has instead of
+    /// `cql.tables`: for whoever knows no more than an address.
+    pub fn open_as_found(config: &CqlConfig) -> Result<Self, ConnectError> {
+        let runtime = crate::blocking::runtime()?;
+        let (cluster, tables) = runtime.block_on(async {
+            let cluster = Cluster::connect(config).await?;
+            schema::check(&cluster, &config.keyspace, &[]).await?;
+            let tables = schema::tables_found(&schema::applied(&cluster.session, &config.keyspace).await?);
+            Ok::<_, ConnectError>((cluster, tables))
+        })?;
+        Ok(Self { runtime, cluster, config: CqlConfig { tables, ..config.clone() } })
+    }
+
     /// Hands each window to `each`, until there is no more or it breaks; returns how many. Windows of one
     /// stream and size come in order of time when the stream is named; else partition by partition.
     pub fn windows(

@@ -4,6 +4,7 @@
 //! anything (migrate.rs does).
 
 use crate::connect::{Cluster, ConnectError, ServerKind};
+use crate::span_text::Millis;
 use crate::statements;
 use crate::table::WindowTable;
 use scylla::client::session::Session;
@@ -127,10 +128,7 @@ pub(crate) fn create_keyspace(keyspace: &str, replication: &BTreeMap<String, u32
 
 /// Every schema text with example names, for the allow-list test: common subset, then the overlay.
 pub fn all_texts() -> (Vec<String>, Vec<String>) {
-    let table = WindowTable {
-        size: crate::span_text::Millis::from_s(5),
-        ttl: Some(crate::span_text::Millis::from_days(30)),
-    };
+    let table = WindowTable { size: Millis::from_s(5), ttl: Some(Millis::from_days(30)) };
     let mut common = vec![create_keyspace("evenkeel", &BTreeMap::from([("dc1".to_owned(), 3)]))];
     for text in [SCHEMA_VERSION, WINDOW_TABLE, WINDOW_TABLE_OPTIONS].iter().chain(BASE) {
         common.extend(split_statements(&fill(text, "evenkeel", Some(&table))));
@@ -221,6 +219,16 @@ pub(crate) async fn check(
     Ok(())
 }
 
+/// The window tables that were applied, with their life times: for readers without a full configuration.
+pub(crate) fn tables_found(applied: &Applied) -> Vec<WindowTable> {
+    let found = applied.iter().filter_map(|(part, (_, options))| {
+        let size = Millis::parse(part.strip_prefix("windows_")?).ok()?;
+        let ttl_s: u64 = options.strip_prefix("ttl_s=")?.split(' ').next()?.parse().ok()?;
+        Some(WindowTable { size, ttl: (ttl_s > 0).then(|| Millis::from_s(ttl_s)) })
+    });
+    found.collect()
+}
+
 /// The part under which the overlay of a table is recorded; `None` = none is needed.
 pub(crate) fn overlay_part(server: ServerKind, table: &WindowTable) -> Option<String> {
     (server == ServerKind::Scylla).then(|| format!("{}/scylla", table.name()))
@@ -244,6 +252,18 @@ mod tests {
     fn statements_are_split_without_comments() {
         let text = "-- first; comment\nCREATE a ( -- why; so\n  b int\n);\n\nALTER c;DROP d";
         assert_eq!(split_statements(text), ["CREATE a (\n  b int\n)", "ALTER c", "DROP d"]);
+    }
+
+    #[test]
+    fn what_was_applied_names_its_tables() {
+        let table = |s, ttl| WindowTable { size: Millis::from_s(s), ttl };
+        let tables = [table(5, Some(Millis::from_days(30))), table(60, None)];
+        let mut applied: Applied = tables.iter().map(|t| (t.name(), (1, options_text(t)))).collect();
+        applied.insert("base".to_owned(), (1, String::new()));
+        applied.insert("windows_5s/scylla".to_owned(), (1, String::new()));
+        let mut found = tables_found(&applied);
+        found.sort_by_key(|table| table.size);
+        assert_eq!(found, tables);
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn migrations(config: &CqlConfig) -> anyhow::Result<()> {
 
     let reports = std::thread::scope(|scope| {
         let both = [scope.spawn(|| migrate(config)), scope.spawn(|| migrate(config))];
-        both.map(|thread| thread.join().unwrap())
+        both.map(|thread| thread.join().expect("migrate does not panic"))
     });
     for report in reports {
         ensure!(report?.warnings.is_empty());
@@ -234,6 +234,11 @@ fn questions(config: &CqlConfig) -> anyhow::Result<()> {
     let newest_of_one: Vec<StoredRow> =
         collect(&mut reader, &latest)?.into_iter().filter(|row| row.row.stream_id == "ask/one").collect();
     ensure!(newest_of_one == rows[rows.len() - 1..], "newest");
+
+    let mut bare = config.clone();
+    bare.tables = vec![WindowTable { size: Millis::from_s(1), ttl: None }]; // knows nothing of this keyspace
+    let of_bare = collect(&mut CqlReader::open_as_found(&bare)?, &query)?;
+    ensure!(of_bare.iter().filter(|row| row.row.stream_id == "ask/one").count() == of_one.len());
 
     let mut taken = 0;
     let every = WindowQuery { stream_id: Some("ask/one".into()), ..WindowQuery::default() };

@@ -1,6 +1,6 @@
 //! What the CQL tests share: random rows from a seed, and a store driven to its results.
 
-#![allow(dead_code)] // each test binary uses its part of it
+#![allow(dead_code, clippy::unwrap_used)] // each binary uses its part; helpers of tests fail as tests do
 
 use anyhow::{Context as _, bail};
 use evenkeel_cql::{CqlConfig, CqlConsistency, CqlRows, Millis, WindowTable};
