@@ -1,6 +1,6 @@
 //! Settings of the windowing core, checked once so that the core cannot be given nonsense.
 
-use evenkeel_model::limits::FIELDS_MAX;
+use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX};
 
 /// How rows come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,6 +102,8 @@ pub struct SettingsError {
 pub const SIZES_MAX: usize = 8;
 /// Largest window size, ms: longer ones are rollups.
 pub const SIZE_MAX_MS: i64 = 300_000;
+/// Longest duration of any setting, ms: 100 years. Sums with times of the contract stay far from overflow.
+pub const DURATION_MAX_MS: i64 = 36_525 * 86_400_000;
 
 impl Default for Class {
     fn default() -> Self {
@@ -142,21 +144,16 @@ impl Default for Settings {
 impl Settings {
     /// Checks every value and that the last class fits every stream.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let at_least = |key, value: i64, least: i64, why| match value >= least {
-            true => Ok(()),
-            false => Err(SettingsError { key, value: value.to_string(), why }),
-        };
-        const MS: &str = "must be at least 1 ms";
-        at_least("interval", self.interval_ms, 1, MS)?;
-        at_least("idle-evict", self.idle_evict_ms, 1, MS)?;
-        at_least("open-age-max", self.open_age_max_ms, 1, MS)?;
-        at_least("outage-max", self.outage_max_ms, 0, "must not be negative")?;
-        at_least("clock-slack", self.clock_slack_ms, 0, "must not be negative")?;
-        at_least("max-future", self.max_future_ms, 0, "must not be negative")?;
-        at_least("max-age", self.max_age_ms, 1, MS)?;
-        at_least("mark-refresh", self.mark_refresh_ms, 1, MS)?;
-        at_least("open-windows-max", self.open_windows_max as i64, 1, "must be at least 1")?;
-        at_least("seq-intervals-max", self.seq_intervals_max as i64, 2, "must be at least 2")?;
+        duration("interval", self.interval_ms, 1)?;
+        duration("idle-evict", self.idle_evict_ms, 1)?;
+        duration("open-age-max", self.open_age_max_ms, 1)?;
+        duration("outage-max", self.outage_max_ms, 0)?;
+        duration("clock-slack", self.clock_slack_ms, 0)?;
+        duration("max-future", self.max_future_ms, 0)?;
+        duration("max-age", self.max_age_ms, 1)?;
+        duration("mark-refresh", self.mark_refresh_ms, 1)?;
+        at_least("open-windows-max", self.open_windows_max, 1, "must be at least 1")?;
+        at_least("seq-intervals-max", self.seq_intervals_max, 2, "must be at least 2")?;
         if self.classes.is_empty() || self.classes.len() > 64 {
             let value = self.classes.len().to_string();
             return Err(SettingsError { key: "class", value, why: "1 to 64 classes" });
@@ -199,14 +196,12 @@ impl Class {
         if self.sizes_ms.iter().any(|s| !(1..=SIZE_MAX_MS).contains(s)) {
             return refuse("sizes", sizes, "each from 1 ms to size-max = 5m; longer windows are rollups");
         }
-        if self.lateness_ms < 0 {
-            return refuse("lateness", self.lateness_ms.to_string(), "must not be negative");
-        }
-        if self.idle_timeout_ms < 1 {
-            return refuse("idle-timeout", self.idle_timeout_ms.to_string(), "must be at least 1 ms");
-        }
-        if self.horizon_ms < 1 {
-            return refuse("horizon", self.horizon_ms.to_string(), "must be at least 1 ms");
+        duration("lateness", self.lateness_ms, 0)?;
+        duration("idle-timeout", self.idle_timeout_ms, 1)?;
+        duration("horizon", self.horizon_ms, 1)?;
+        if self.include_events && self.ring_events_max > BATCH_EVENTS_MAX {
+            let why = "rate-max · horizon must be at most 65,536 events where rows include them";
+            return refuse("rate-max", self.ring_events_max.to_string(), why);
         }
         let ring = self.include_events || self.aggregation == Aggregation::Buffered;
         if ring && !(1..=1_000_000).contains(&self.ring_events_max) {
@@ -224,6 +219,29 @@ impl Class {
     /// Whether windows of the class keep raw events.
     pub fn keeps_events(&self) -> bool {
         self.include_events || self.aggregation == Aggregation::Buffered
+    }
+}
+
+fn duration(key: &'static str, value_ms: i64, least_ms: i64) -> Result<(), SettingsError> {
+    let why = match least_ms {
+        0 => "must be 0 ms to 100 years",
+        _ => "must be 1 ms to 100 years",
+    };
+    match (least_ms..=DURATION_MAX_MS).contains(&value_ms) {
+        true => Ok(()),
+        false => Err(SettingsError { key, value: value_ms.to_string(), why }),
+    }
+}
+
+fn at_least(
+    key: &'static str,
+    value: usize,
+    least: usize,
+    why: &'static str,
+) -> Result<(), SettingsError> {
+    match value >= least {
+        true => Ok(()),
+        false => Err(SettingsError { key, value: value.to_string(), why }),
     }
 }
 
