@@ -76,10 +76,12 @@ deny: ## Licences, sources and banned dependencies
 .PHONY: clippy
 clippy: ## Lints; a warning fails
 	$(STEP) clippy cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(STEP) clippy-features cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
 
 .PHONY: unit
-unit: ## Unit and integration tests of every crate (all but tests/live)
+unit: ## Unit and integration tests of every crate (all but tests/live), examples in comments
 	$(STEP) unit cargo test $(LOCKED) --workspace $$(deploy/ci/targets unit)
+	$(STEP) examples cargo test $(LOCKED) --workspace --doc
 
 .PHONY: sim
 sim: ## 300 fresh histories over the simulated log (SEEDS=, FIRST_SEED=)

@@ -71,7 +71,8 @@ fn typed(file: &File) -> Vec<(usize, String)> {
 fn make_targets(files: &[File]) -> BTreeSet<String> {
     let makefile = files.iter().find(|f| f.path == "Makefile").map_or("", |f| &f.text);
     let lines = makefile.lines().filter(|line| !line.starts_with([' ', '\t', '#', '.']));
-    let rules = lines.filter(|line| !line.contains('=')).filter_map(|line| line.split_once(':'));
+    let code = lines.map(|line| line.split('#').next().unwrap_or(line));
+    let rules = code.filter(|line| !line.contains('=')).filter_map(|line| line.split_once(':'));
     rules.map(|(target, _)| target.to_owned()).collect()
 }
 
