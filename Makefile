@@ -49,8 +49,10 @@ test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this
 
 .PHONY: test-long
 test-long: install ## More of the same: 20000 histories, 16 times the cases per property
-	$(STEP) sim-long cargo sim --seeds $(LONG_SEEDS) --first-seed $(FIRST_SEED)
-	$(STEP) properties-long env PROPTEST_CASES=4096 cargo test $(LOCKED) --workspace $$(deploy/ci/targets unit)
+	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	$(STEP) sim-long $(CARGO_TARGET_DIR)/debug/evenkeel-sim --seeds $(LONG_SEEDS) --first-seed $(FIRST_SEED)
+	@targets=$$(deploy/ci/targets unit); \
+		deploy/ci/step properties-long env PROPTEST_CASES=4096 cargo test $(LOCKED) --workspace $$targets
 	@deploy/ci/step --table
 
 .PHONY: begin
@@ -80,23 +82,25 @@ clippy: ## Lints; a warning fails
 
 .PHONY: unit
 unit: ## Unit and integration tests of every crate (all but tests/live), examples in comments
-	$(STEP) unit cargo test $(LOCKED) --workspace $$(deploy/ci/targets unit)
+	@targets=$$(deploy/ci/targets unit); deploy/ci/step unit cargo test $(LOCKED) --workspace $$targets
 	$(STEP) examples cargo test $(LOCKED) --workspace --doc
 
 .PHONY: sim
 sim: ## 300 fresh histories over the simulated log (SEEDS=, FIRST_SEED=)
-	$(STEP) sim cargo sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	$(STEP) sim $(CARGO_TARGET_DIR)/debug/evenkeel-sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 .PHONY: sabotage
 sabotage: ## Broken rules planted in the real drivers: the simulator must catch each
-	$(STEP) sabotage cargo test $(LOCKED) -p evenkeel-window -p evenkeel-sim \
-		--features evenkeel-window/sabotage,evenkeel-sim/sabotage
+	@targets=$$(deploy/ci/targets sabotage); \
+		deploy/ci/step sabotage cargo test $(LOCKED) --workspace --features evenkeel-sim/sabotage $$targets
 
 .PHONY: live
 live: ## The real binary over a real Kafka and a real Cassandra
-	$(STEP) binary cargo build $(LOCKED) --workspace --bins
-	$(STEP) live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
-		cargo test $(LOCKED) --workspace $$(deploy/ci/targets live)
+	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	@targets=$$(deploy/ci/targets live); \
+		deploy/ci/step live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
+		cargo test $(LOCKED) --workspace $$targets
 
 ##@ Change
 
