@@ -93,8 +93,8 @@ impl Fault {
     /// Classifies an error of the file `name`.
     pub fn of(name: &str, error: &rusqlite::Error) -> Self {
         use ErrorCode::{
-            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, ReadOnly,
-            SystemIoFailure, TooBig,
+            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, ReadOnly, SystemIoFailure,
+            TooBig,
         };
         match error.sqlite_error_code() {
             Some(DatabaseBusy | DatabaseLocked) => Self::Busy(format!(
@@ -149,13 +149,6 @@ pub(crate) fn open_reader(dir: &Path, kind: FileKind, busy_wait_ms: u64) -> Resu
     conn.pragma_update(None, "cache_size", -4_096).map_err(fail)?;
     check_version(&path, &conn, kind)?;
     Ok(conn)
-}
-
-/// Bytes a file occupies, without its write-ahead log.
-pub(crate) fn file_bytes(conn: &Connection) -> rusqlite::Result<u64> {
-    let pages: i64 = conn.query_row("SELECT page_count FROM pragma_page_count", [], |row| row.get(0))?;
-    let page: i64 = conn.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
-    Ok((pages * page) as u64)
 }
 
 fn configure(conn: &Connection, options: FileOptions) -> rusqlite::Result<()> {

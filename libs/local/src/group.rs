@@ -60,14 +60,12 @@ impl Group {
         self.rebalance();
     }
 
+    #[cfg(test)]
     pub fn has(&self, member: u64) -> bool {
         self.members.contains(&member)
     }
 
-    pub fn members(&self) -> usize {
-        self.members.len()
-    }
-
+    #[cfg(test)]
     pub fn owner(&self, partition: u32) -> Option<u64> {
         self.slots.get(partition as usize)?.owner
     }

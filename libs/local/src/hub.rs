@@ -191,9 +191,7 @@ impl Hub {
     pub fn wait(&self, member: u64, topic: Topic, watched: &[Watch], deadline: Instant) {
         let mut state = self.lock();
         loop {
-            let more = |w: &Watch| {
-                state.extents.get(topic, w.partition).is_some_and(|e| e.next > w.position)
-            };
+            let more = |w: &Watch| state.extents.get(topic, w.partition).is_some_and(|e| e.next > w.position);
             if state.has_news(member) || watched.iter().any(more) {
                 return;
             }
@@ -203,16 +201,6 @@ impl Hub {
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// Live members per group, and the owner per partition.
-    pub fn owners(&self) -> Vec<(GroupKey, usize, Vec<Option<u64>>)> {
-        let state = self.lock();
-        let partitions = state.extents.partitions();
-        let row = |(key, group): (&GroupKey, &Group)| {
-            (key.clone(), group.members(), (0..partitions).map(|p| group.owner(p)).collect())
-        };
-        state.groups.iter().map(row).collect()
     }
 
     fn with_group(&self, member: u64, act: impl FnOnce(&mut Group)) {

@@ -157,7 +157,11 @@ impl Loader {
     }
 
     /// Appends the last records and marks the file as loaded.
-    pub fn finish(mut self, outputs: &mut Outputs, progress: LoadProgress) -> Result<LoadProgress, LoadError> {
+    pub fn finish(
+        mut self,
+        outputs: &mut Outputs,
+        progress: LoadProgress,
+    ) -> Result<LoadProgress, LoadError> {
         self.append(outputs, LoadProgress { finished: true, ..progress })?;
         Ok(self.progress)
     }

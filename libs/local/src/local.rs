@@ -6,9 +6,13 @@ use crate::database::{FileError, FileOptions, open_reader, open_writer};
 use crate::hub::Hub;
 use crate::loads::Loads;
 use crate::log_file::{self, LOG_FILE};
+use crate::query::StoreReader;
 use crate::queue::JobQueue;
 use crate::reader::{FetchLimits, LogReader};
 use crate::retention::{Trim, Trimmer};
+use crate::rows::LocalRows;
+use crate::store_file::STORE_FILE;
+use crate::store_writer::{RowQueue, StoreWriter};
 use crate::worker::LocalWorker;
 use crate::writer::{Job, LogQueue, LogWriter};
 use crate::{LocalOptions, Retention};
@@ -83,7 +87,8 @@ pub(crate) struct Inner {
     pub hub: Arc<Hub>,
     pub queue: Arc<LogQueue>,
     pub loading: AtomicBool,
-    thread: Option<JoinHandle<()>>,
+    pub rows: Arc<RowQueue>,
+    threads: Vec<JoinHandle<()>>,
     /// Held until the writers are gone.
     _lock: File,
 }
@@ -109,13 +114,21 @@ impl Local {
             trimmer: Trimmer { retention: options.retention.clone() },
         };
         let thread = spawn("log-writer", move || writer.run())?;
+        let store = StoreWriter {
+            conn: open_writer(dir, STORE_FILE, file(options.store_bytes_max))?,
+            queue: Arc::new(JobQueue::new(options.queue_jobs_max, options.queue_bytes_max)),
+            row_ttl_ms: options.row_ttl_ms,
+        };
+        let rows = store.queue.clone();
+        let store_thread = spawn("store-writer", move || store.run())?;
         let inner = Inner {
             dir: dir.to_owned(),
             options,
             hub,
             queue,
             loading: AtomicBool::new(false),
-            thread: Some(thread),
+            threads: vec![thread, store_thread],
+            rows,
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -136,6 +149,21 @@ impl Local {
     /// Appends to the log.
     pub fn appender(&self) -> LocalAppender {
         LocalAppender::new(self.inner.clone())
+    }
+
+    /// Reads and writes window rows.
+    pub fn rows(&self) -> LocalRows {
+        LocalRows::new(self.inner.clone())
+    }
+
+    /// The store, for questions.
+    pub fn store(&self) -> Result<StoreReader, FileError> {
+        StoreReader::open(&self.inner.dir)
+    }
+
+    /// The offset after the last record of a partition.
+    pub fn end(&self, topic: Topic, partition: u32) -> u64 {
+        self.inner.hub.extent(topic, partition).next
     }
 
     /// Loading files exactly once.
@@ -195,10 +223,11 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log's writer ended by a panic");
+        self.rows.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a writer of the data directory ended by a panic");
+            }
         }
     }
 }

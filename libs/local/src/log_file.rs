@@ -87,15 +87,17 @@ pub(crate) fn save_extent(
     partition: u32,
     extent: Extent,
 ) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR REPLACE INTO extent (topic, part, log_start, next, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            topic_code(topic),
-            partition,
-            extent.log_start as i64,
-            extent.next as i64,
-            extent.bytes as i64
-        ])
-        .map(|_| ())
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO extent (topic, part, log_start, next, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        topic_code(topic),
+        partition,
+        extent.log_start as i64,
+        extent.next as i64,
+        extent.bytes as i64
+    ])
+    .map(|_| ())
 }
 
 /// The committed position of one group on one partition.

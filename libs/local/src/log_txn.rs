@@ -143,7 +143,9 @@ impl<'c> LogTxn<'c> {
         extent.bytes += (len(key) + len(value) + self.headers.len()) as u64;
         let headers = (!self.headers.is_empty()).then_some(self.headers.as_slice());
         self.conn
-            .prepare_cached("INSERT INTO record (id, at_ms, key, value, headers) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO record (id, at_ms, key, value, headers) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute(params![id, self.now_ms, key, value, headers])?;
         match (topic, key) {
             (Topic::Marks, Some(key)) => self.compact(partition, key, id),

@@ -51,7 +51,7 @@ impl<J> JobQueue<J> {
     /// Takes the job unless the queue is at its bound. A job larger than the bound fits an empty queue.
     pub fn push(&self, job: J, bytes: usize) -> Result<(), Refusal> {
         let mut state = self.lock();
-        match self.room(&state, bytes) {
+        match state.closed || self.room(&state, bytes) {
             true => self.put(&mut state, job, bytes),
             false => Err(Refusal::Full),
         }
@@ -111,6 +111,7 @@ impl<J> JobQueue<J> {
     }
 
     /// Jobs and bytes that wait.
+    #[cfg(test)]
     pub fn depth(&self) -> (usize, usize) {
         let state = self.lock();
         (state.jobs.len(), state.bytes)

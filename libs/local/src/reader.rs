@@ -51,7 +51,8 @@ impl LogReader {
         let mut rows = stmt.query(params![ids.start, ids.end])?;
         while let Some(row) = rows.next()? {
             let offset = Address::offset_of(row.get(0)?);
-            let [key, value, headers] = [2, 3, 4].map(|i| row.get_ref(i).and_then(|v| Ok(v.as_blob_or_null()?)));
+            let [key, value, headers] =
+                [2, 3, 4].map(|i| row.get_ref(i).and_then(|v| Ok(v.as_blob_or_null()?)));
             let (key, value, headers) = (key?, value?, headers?.filter(|_| self.limits.headers));
             let bytes = [key, value, headers].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
             let full = self.arena.len() + bytes > self.limits.bytes_max

@@ -87,7 +87,8 @@ impl Trimmer {
     ) -> rusqlite::Result<u64> {
         let limits = self.retention.of(topic);
         let cutoff_ms = limits.age_ms.map_or(i64::MIN, |age| now_ms.saturating_sub(age));
-        let bytes: u64 = (0..extents.partitions()).filter_map(|p| extents.get(topic, p)).map(|e| e.bytes).sum();
+        let bytes: u64 =
+            (0..extents.partitions()).filter_map(|p| extents.get(topic, p)).map(|e| e.bytes).sum();
         let mut over_bytes = limits.bytes.map_or(0, |max| bytes.saturating_sub(max));
         if cutoff_ms == i64::MIN && over_bytes == 0 {
             return Ok(0);

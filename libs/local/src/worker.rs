@@ -13,9 +13,7 @@ use crate::reader::LogReader;
 use crate::writer::{Job, LogQueue};
 use crate::{database::Fault, local::Inner};
 use evenkeel_model::Topic;
-use evenkeel_seam::{
-    Commit, CommitMeta, LogAction, LogInput, Position, TxnResult, Worker, WorkerError,
-};
+use evenkeel_seam::{Commit, CommitMeta, LogAction, LogInput, Position, TxnResult, Worker, WorkerError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,8 +162,9 @@ impl LocalWorker {
             };
             if at < end && !self.reader.is_empty() {
                 let at_end = next >= extent.next;
-                self.reader
-                    .with_records(|records| each(LogInput::Records { partition, topic, records, next, at_end }));
+                self.reader.with_records(|records| {
+                    each(LogInput::Records { partition, topic, records, next, at_end })
+                });
             }
             let done = next >= end;
             if let Some(held) = self.partitions.get_mut(&partition) {

@@ -83,7 +83,7 @@ impl Machine {
         let log = |error: &dyn std::fmt::Display| MachineError::Log(error.to_string());
         let mut events = local.worker(COALESCER_GROUP, Topic::Events).map_err(|e| log(&e))?;
         let mut windows = local.worker(SINK_GROUP, Topic::Windows).map_err(|e| log(&e))?;
-        let mut rows = local.rows().map_err(|e| log(&e))?;
+        let mut rows = local.rows();
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
         let coalescer_control = coalescer::Control {
             drain: coalescer_drain.clone(),
@@ -120,12 +120,18 @@ impl Machine {
 
     /// Waits until the coalescer has consumed up to `ends` (the end of `events` per partition) and is quiet,
     /// and the sink has stored up to the end of `windows`. `each` is called about ten times a second.
-    pub fn wait_quiet(&self, local: &Local, patience: Duration, mut each: impl FnMut()) -> Result<(), MachineError> {
+    pub fn wait_quiet(
+        &self,
+        local: &Local,
+        patience: Duration,
+        mut each: impl FnMut(),
+    ) -> Result<(), MachineError> {
         let mut last_move = (Instant::now(), 0u64);
         loop {
             let (coalescer, sink) = (self.coalescer.get(), self.sink.get());
             let reached = |topic: Topic, positions: &std::collections::BTreeMap<u32, u64>| {
-                (0..local.partitions()).all(|p| positions.get(&p).is_some_and(|at| *at >= local.end(topic, p)))
+                (0..local.partitions())
+                    .all(|p| positions.get(&p).is_some_and(|at| *at >= local.end(topic, p)))
             };
             let events = coalescer.quiet && reached(Topic::Events, &coalescer.positions);
             if events && sink.quiet && reached(Topic::Windows, &sink.positions) {
