@@ -137,6 +137,29 @@ fn commands_in_documents_exist() {
     );
 }
 
+/// A tour that names functions which are gone leads nobody anywhere.
+#[test]
+fn the_functions_of_follow_one_event_exist() {
+    let files = tree();
+    let document = files.iter().find(|f| f.path == "ARCHITECTURE.md");
+    let text = document.map_or("", |f| &f.text);
+    let (_, tour) = text.split_once("## Follow one event").unwrap_or_default();
+    let tour = File { path: String::new(), text: tour.split("\n## ").next().unwrap_or(tour).to_owned() };
+    let linked: Vec<String> = links(&tour).into_iter().map(|(_, link)| link).collect();
+    let sources: Vec<&File> = files.iter().filter(|f| linked.contains(&f.path)).collect();
+    assert!(sources.len() > 15, "{linked:?}");
+    let is_name =
+        |code: &String| !code.is_empty() && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let known = |name: &str| {
+        let forms = [format!("fn {name}("), format!("fn {name}<"), format!("\"{name}\"")];
+        sources.iter().any(|f| forms.iter().any(|form| f.text.contains(form.as_str())))
+    };
+    let names: BTreeSet<String> = typed(&tour).into_iter().map(|(_, code)| code).filter(is_name).collect();
+    assert!(names.len() > 15, "{names:?}");
+    let gone: Vec<String> = names.into_iter().filter(|name| !known(name)).collect();
+    report("names of \"Follow one event\" that the linked files do not have", &gone);
+}
+
 /// Each line of the table of sources: either a file that is there, or the words "not yet".
 #[test]
 fn the_table_of_sources_points_at_code_or_says_not_yet() {
