@@ -121,14 +121,32 @@ impl Run {
                 self.recovered(differs);
             }
             7..12 => {
-                self.world.tick_with(&tick);
+                self.tick(&tick);
                 self.consume_in_flight();
                 self.crash();
             }
             _ => {
-                self.world.tick_with(&tick);
+                self.tick(&tick);
                 self.consume_in_flight();
             }
+        }
+    }
+
+    /// A committed tick. While there is room, no window stays unsent past open-age-max, so the way back
+    /// through the log is bounded.
+    fn tick(&mut self, tick: &TickInput) {
+        let report = self.world.tick_with(tick);
+        let settings = &self.world.settings;
+        let Some((offset, meta)) = self.world.committed.as_ref() else { return };
+        if meta.replay_from == *offset {
+            return;
+        }
+        let stamps = self.world.log[..=meta.replay_from as usize].iter().rev();
+        let mut stamps = stamps.filter_map(|r| Some(r.batch.as_ref()?.arrival_ms));
+        let first = stamps.next().unwrap_or(0);
+        let arrival = first.max(stamps.max().unwrap_or(0) - settings.clock_slack_ms);
+        if report.rows < tick.rows_max && meta.live_clock - arrival >= settings.open_age_max_ms {
+            self.found.push(format!("replay not bounded: {meta:?}"));
         }
     }
 
@@ -153,7 +171,7 @@ impl Run {
     fn drain(&mut self) {
         while self.world.consume() {}
         for _ in 0..400 {
-            self.world.tick_with(&TickInput { at_end: true, rows_max: self.rows_max, ..input() });
+            self.tick(&TickInput { at_end: true, rows_max: self.rows_max, ..input() });
             if self.world.core.sizes().2 == 0 {
                 return;
             }
