@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Directories that hold no sources of ours, wherever they lie.
-const SKIPPED: &[&str] = &["target", ".git", ".data", "node_modules", "__pycache__"];
+const SKIPPED: &[&str] = &["target", ".git", ".data", "evenkeel-data", "node_modules", "__pycache__"];
 
 /// One text file.
 #[derive(Debug, Clone)]
