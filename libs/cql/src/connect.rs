@@ -116,6 +116,7 @@ impl From<ExecutionError> for ConnectError {
             ErrorClass::Setup if reason.to_ascii_lowercase().contains("permission") => {
                 Self::Forbidden { reason }
             }
+            ErrorClass::Setup => Self::Incomplete { reason },
             _ => Self::Request(reason),
         }
     }
@@ -285,6 +286,7 @@ fn session_error(config: &CqlConfig, error: NewSessionError) -> ConnectError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scylla::errors::RequestAttemptError;
 
     #[test]
     fn the_data_centre_is_named_or_the_only_one() {
@@ -295,6 +297,22 @@ mod tests {
         let text = choose_dc(None, &two).unwrap_err().to_string();
         assert!(text.contains("dc1, dc2"), "{text}");
         assert!(choose_dc(Some("dc9"), &one).unwrap_err().to_string().contains("\"dc9\""));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_and_what_is_forbidden_are_told_apart() {
+        let invalid = |error, text: &str| {
+            ConnectError::from(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+                error,
+                text.into(),
+            )))
+        };
+        let gone = invalid(DbError::Invalid, "table schema_version does not exist");
+        assert!(matches!(gone, ConnectError::Incomplete { .. }), "{gone}");
+        let forbidden = invalid(DbError::Unauthorized, "User x has no CREATE permission on <all keyspaces>");
+        assert!(matches!(forbidden, ConnectError::Forbidden { .. }), "{forbidden}");
+        let other = invalid(DbError::Overloaded, "busy");
+        assert!(matches!(other, ConnectError::Request(_)), "{other}");
     }
 
     #[test]
