@@ -1,1 +1,30 @@
-fn main() {}
+//! `evenkeel`: the one binary. Parses the command line, runs the command, says what went wrong, exits with
+//! its code.
+
+mod allocator;
+mod bench;
+mod cli;
+mod cmd;
+mod config;
+mod demo;
+mod failure;
+mod file;
+mod human;
+mod machine;
+mod progress;
+mod server;
+mod show;
+mod summary;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("evenkeel: {failure}");
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: what there is to type. Each command's own arguments are in `cmd`.
+
+use crate::cmd::{bench, demo, plan, query, run};
+use crate::config::Overrides;
+use crate::failure::Failure;
+use clap::{Args, Parser, Subcommand};
+use evenkeel_chassis::config::Sources;
+use evenkeel_chassis::exit::Exit;
+use std::path::PathBuf;
+
+/// Event streams become exact window rows: bounded memory, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, after_help = exit_codes())]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Run(run::Args),
+    #[command(subcommand)]
+    Query(query::What),
+    Plan(plan::Args),
+    #[command(subcommand)]
+    Bench(bench::What),
+}
+
+/// Where the data of one machine lies.
+#[derive(Debug, Args)]
+pub struct DataDir {
+    /// Directory of the embedded log and store; it is made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "evenkeel-data", env = "EVENKEEL_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// What overrides the defaults.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML, one table per service)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key, e.g. coalescer.lateness=5s; may be given several times
+    #[arg(long = "set", value_name = "SERVICE.KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn execute(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Demo(args) => demo::execute(&args),
+            Command::Run(args) => run::execute(&args),
+            Command::Plan(args) => plan::execute(&args),
+            Command::Bench(what) => bench::execute(&what),
+            Command::Query(query::What::Windows(args)) => query::windows(&args),
+        }
+    }
+}
+
+impl ConfigArgs {
+    /// The layers over the defaults: file < environment < `--set`.
+    pub fn overrides(&self) -> Result<Overrides, Failure> {
+        let mut sources = Sources::default();
+        if let Some(path) = &self.config {
+            sources.file(path)?;
+        }
+        // A variable that is not text is not ours: ours are ASCII.
+        let ours =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        sources.env(ours)?;
+        for set in &self.sets {
+            sources.set(set)?;
+        }
+        Ok(Overrides::checked(sources)?)
+    }
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        text.push_str(&format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_tells_the_exit_codes() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("  4  the data, a partition count or a version does not match"), "{help}");
+    }
+}

@@ -1,0 +1,8 @@
+//! One file per command: its arguments, and what it does.
+
+pub mod bench;
+pub mod demo;
+pub mod plan;
+pub mod query;
+pub mod run;
+pub mod serve;

@@ -1,0 +1,226 @@
+//! The configuration of one machine: every section, and what a file run sets otherwise.
+//!
+//! Owns: section `[local]`. Never: a section of a service (they own theirs).
+
+use crate::machine::Services;
+use evenkeel_chassis::config::{ConfigError, Sources};
+use evenkeel_chassis::process::{self, ProcessConfig};
+use evenkeel_chassis::units::{Bytes, Ms, PositiveMs};
+use evenkeel_coalescer as coalescer;
+use evenkeel_local::{Durability, LocalOptions, Retention, TopicRetention};
+use evenkeel_sink as sink;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Name of the section of the embedded log and store.
+const LOCAL: &str = "local";
+/// Its defaults, a why per key.
+const LOCAL_TOML: &str = include_str!("local.toml");
+/// Every section a configuration file may have.
+const SECTIONS: [&str; 5] = [process::SECTION, LOCAL, "ingest", coalescer::SERVICE, sink::SERVICE];
+
+/// Another default: (section, path of the key, value).
+type Change = (&'static str, &'static [&'static str], &'static str);
+
+/// What a file run sets otherwise than `default.toml`, unless the user sets it.
+const FILE_RUN: [Change; 4] = [
+    // Files may be old, and may be sorted by stream: then one stream's data is older than the log clock by
+    // all the time the file spans. 100 years.
+    (coalescer::SERVICE, &["max-age"], "36525d"),
+    // Nobody waits for a beat: rows leave as soon as they can, and the end is reached sooner.
+    (coalescer::SERVICE, &["interval"], "100ms"),
+    (sink::SERVICE, &["interval"], "100ms"),
+    // The summary says what happened; a line per start and recovery would only stand before it.
+    (process::SECTION, &["log", "filter"], "warn"),
+];
+
+/// What the user set: file, environment, command line; their sections exist.
+#[derive(Debug)]
+pub struct Overrides(Sources);
+
+/// The configuration of one machine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Section `[process]`.
+    pub process: ProcessConfig,
+    /// Section `[local]`.
+    pub local: LocalOptions,
+    /// The services' sections.
+    pub services: Services,
+}
+
+/// The configuration of one machine that serves.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Section `[process]`.
+    pub process: ProcessConfig,
+    /// Section `[local]`.
+    pub local: LocalOptions,
+    /// Section `[ingest]`.
+    pub ingest: evenkeel_ingest::Config,
+    /// The other services' sections.
+    pub services: Services,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LocalConfig {
+    partitions: u32,
+    durability: DurabilityName,
+    keep_events: PositiveMs,
+    keep_windows: PositiveMs,
+    keep_dlq: PositiveMs,
+    row_ttl: Ms,
+    log_max: Bytes,
+    store_max: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum DurabilityName {
+    Process,
+    Power,
+}
+
+impl Overrides {
+    /// Refuses sections nobody reads.
+    pub fn checked(sources: Sources) -> Result<Self, ConfigError> {
+        sources.check_services(&SECTIONS)?;
+        Ok(Self(sources))
+    }
+}
+
+impl Config {
+    /// The configuration of a file run.
+    pub fn of_file_run(overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Overrides(sources) = overrides;
+        let default = |section, text| default_with(&FILE_RUN, section, text);
+        let process = sources
+            .load::<ProcessConfig>(process::SECTION, &default(process::SECTION, process::DEFAULT_TOML))?;
+        Ok(Self {
+            process: process.config,
+            local: sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options(),
+            services: Services {
+                coalescer: sources
+                    .load(coalescer::SERVICE, &default(coalescer::SERVICE, coalescer::DEFAULT_TOML))?
+                    .config,
+                sink: sources.load(sink::SERVICE, &default(sink::SERVICE, sink::DEFAULT_TOML))?.config,
+            },
+        })
+    }
+}
+
+/// What a demo sets otherwise: ports nobody else has, no line per start above the view.
+const DEMO: [Change; 3] = [
+    (process::SECTION, &["admin", "listen"], "127.0.0.1:0"),
+    (process::SECTION, &["log", "filter"], "warn"),
+    (evenkeel_ingest::SERVICE, &["listen"], "127.0.0.1:0"),
+];
+
+impl ServerConfig {
+    /// The configuration of `run`.
+    pub fn of_run(overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::with(overrides, &[])
+    }
+
+    /// The configuration of `demo`.
+    pub fn of_demo(overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::with(overrides, &DEMO)
+    }
+
+    fn with(Overrides(sources): &Overrides, changes: &[Change]) -> Result<Self, ConfigError> {
+        let default = |section, text| default_with(changes, section, text);
+        let process = default(process::SECTION, process::DEFAULT_TOML);
+        let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
+        Ok(Self {
+            process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
+            local: sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options(),
+            ingest: sources.load(evenkeel_ingest::SERVICE, &ingest)?.config,
+            services: Services {
+                coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
+                sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+            },
+        })
+    }
+}
+
+/// A section's default with other values. A text that does not parse is handed on as it is: the
+/// loader says what is wrong with it.
+fn default_with(changes: &[Change], section: &str, text: &str) -> String {
+    let Ok(mut table) = text.parse::<Table>() else { return text.to_owned() };
+    for (_, path, value) in changes.iter().filter(|(of, ..)| *of == section) {
+        let Some((key, parents)) = path.split_last() else { continue };
+        let mut at = Some(&mut table);
+        for parent in parents {
+            at = at.and_then(|table| table.get_mut(*parent)).and_then(Value::as_table_mut);
+        }
+        if let Some(at) = at {
+            at.insert((*key).to_owned(), Value::String((*value).to_owned()));
+        }
+    }
+    table.to_string()
+}
+
+impl LocalConfig {
+    fn options(&self) -> LocalOptions {
+        let days = |age: PositiveMs| TopicRetention { age_ms: Some(age.ms() as i64), bytes: None };
+        let limit = |bytes: Bytes| Some(bytes.bytes()).filter(|n| *n > 0);
+        LocalOptions {
+            partitions: Some(self.partitions).filter(|n| *n > 0),
+            durability: match self.durability {
+                DurabilityName::Process => Durability::Process,
+                DurabilityName::Power => Durability::Power,
+            },
+            retention: Retention {
+                events: days(self.keep_events),
+                windows: days(self.keep_windows),
+                dlq: days(self.keep_dlq),
+                ..Retention::default()
+            },
+            row_ttl_ms: Some(self.row_ttl.ms() as i64).filter(|ms| *ms > 0),
+            log_bytes_max: limit(self.log_max),
+            store_bytes_max: limit(self.store_max),
+            ..LocalOptions::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_run(sets: &[&str]) -> Config {
+        let mut sources = Sources::default();
+        sets.iter().for_each(|set| sources.set(set).unwrap());
+        Config::of_file_run(&Overrides::checked(sources).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_run_has_its_own_defaults_and_every_key_can_be_set() {
+        let config = file_run(&[]);
+        assert_eq!(config.services.coalescer.max_age.to_string(), "36525d");
+        assert_eq!(config.services.coalescer.lateness.to_string(), "2s");
+        assert_eq!(config.services.sink.interval.to_string(), "100ms");
+        assert_eq!(config.process.log.filter, "warn");
+        let config = file_run(&["coalescer.max-age=7d", "coalescer.lateness=5s", "local.partitions=2"]);
+        assert_eq!(config.services.coalescer.max_age.to_string(), "7d");
+        assert_eq!(config.services.coalescer.lateness.to_string(), "5s");
+        assert_eq!(config.local.partitions, Some(2));
+    }
+
+    #[test]
+    fn the_embedded_defaults_are_those_of_the_library() {
+        assert_eq!(file_run(&[]).local, LocalOptions::default());
+    }
+
+    #[test]
+    fn a_section_that_nobody_reads_is_refused() {
+        let mut sources = Sources::default();
+        sources.set("coalesce.lateness=5s").unwrap();
+        let error = Overrides::checked(sources).unwrap_err().to_string();
+        assert!(
+            error.contains("coalesce") && error.contains("process, local, ingest, coalescer, sink"),
+            "{error}"
+        );
+    }
+}

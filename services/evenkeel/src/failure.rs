@@ -1,0 +1,107 @@
+//! Why a command fails, and the exit code that says so. The one place where errors get their codes.
+
+use crate::file::{InputError, LoadFailure};
+use crate::machine::MachineError;
+use evenkeel_chassis::config::ConfigError;
+use evenkeel_chassis::exit::Exit;
+use evenkeel_coalescer::RunError as CoalescerError;
+use evenkeel_local::{FileError, LoadError, OpenError};
+use evenkeel_seam::WorkerError;
+use evenkeel_sink::RunError as SinkError;
+use evenkeel_telemetry::InitError;
+
+/// What the user is told.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// A failure with its code. `message`: what, why, what to do.
+    pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::from(&error), error)
+    }
+}
+
+impl From<InitError> for Failure {
+    fn from(error: InitError) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let exit = match &error {
+            OpenError::Locked { .. } => Exit::Unreachable,
+            OpenError::Partitions { .. } => Exit::Refused,
+            OpenError::PartitionCount(_) => Exit::Usage,
+            OpenError::Directory { .. } | OpenError::File(_) => Exit::Storage,
+            OpenError::Thread(_) => Exit::Internal,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Storage, error)
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        let exit = match &error {
+            InputError::Open { .. } => Exit::Usage,
+            InputError::Spool { .. } => Exit::Storage,
+            InputError::Read { .. }
+            | InputError::Empty { .. }
+            | InputError::Header { .. }
+            | InputError::Changed { .. } => Exit::Refused,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let exit = if matches!(error, LoadError::Log(_)) { Exit::Storage } else { Exit::Internal };
+        Self::new(exit, error)
+    }
+}
+
+impl From<LoadFailure> for Failure {
+    fn from(error: LoadFailure) -> Self {
+        match error {
+            LoadFailure::Input(error) => error.into(),
+            LoadFailure::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<MachineError> for Failure {
+    fn from(error: MachineError) -> Self {
+        let exit = match &error {
+            MachineError::Options(_) => Exit::Usage,
+            MachineError::Coalescer(CoalescerError::Refused(_) | CoalescerError::LogCut(_)) => Exit::Refused,
+            MachineError::Coalescer(CoalescerError::Interval(_)) => Exit::Usage,
+            MachineError::Sink(SinkError::Interval(_)) => Exit::Usage,
+            MachineError::Coalescer(CoalescerError::Worker(error))
+            | MachineError::Sink(SinkError::Worker(error)) => match error {
+                WorkerError::Fenced(_) => Exit::Fenced,
+                WorkerError::Fatal(_) => Exit::Storage,
+            },
+            MachineError::Log(_) | MachineError::Timeout(..) => Exit::Storage,
+            MachineError::Thread(_) | MachineError::Panicked(_) => Exit::Internal,
+        };
+        Self::new(exit, error)
+    }
+}

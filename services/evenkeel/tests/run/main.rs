@@ -1,0 +1,13 @@
+//! `evenkeel run` and `evenkeel query` as a user types them: the built binary, files, a data directory of its
+//! own per test, and an independent computation of what must be stored.
+
+mod case;
+mod crash;
+mod events;
+mod faults;
+mod generated;
+mod lines;
+mod once;
+mod query;
+mod recorded;
+mod rows;
