@@ -87,14 +87,20 @@ impl Accumulator {
     /// Folds a run of values, all present. `ends` belongs to this run.
     #[inline]
     pub fn fold_run(&mut self, values: &[f64], ends: &Ends) {
-        if values.len() < 4 {
-            // Short runs are cheaper one by one; `ends` still decides first and last.
-            for value in values {
-                self.fold_value(*value);
-            }
-        } else {
-            self.join(&Moments::of(values));
+        if values.len() >= RUN_MIN {
+            return self.fold_moments(values, &Moments::of(values), ends);
         }
+        // Short runs are cheaper one by one; `ends` still decides first and last.
+        for value in values {
+            self.fold_value(*value);
+        }
+        self.place_ends(values[ends.first_at], ends.first, values[ends.last_at], ends.last);
+    }
+
+    /// [`Self::fold_run`] of at least [`RUN_MIN`] values whose moments are known already.
+    #[inline]
+    pub fn fold_moments(&mut self, values: &[f64], moments: &Moments, ends: &Ends) {
+        self.join(moments);
         self.place_ends(values[ends.first_at], ends.first, values[ends.last_at], ends.last);
     }
 
@@ -186,8 +192,12 @@ impl Accumulator {
     }
 }
 
+/// From so many values on, a run is folded by its moments.
+pub const RUN_MIN: usize = 4;
+
 /// Sum, mean and m2 of one run.
-struct Moments {
+#[derive(Debug, Clone, Copy)]
+pub struct Moments {
     count: u32,
     min: f64,
     max: f64,
@@ -200,8 +210,9 @@ struct Moments {
 const LANES: usize = 4;
 
 impl Moments {
+    /// The moments of at least one value.
     #[inline]
-    fn of(values: &[f64]) -> Self {
+    pub fn of(values: &[f64]) -> Self {
         let (mut sums, mut lows) = ([0.0; LANES], [0.0; LANES]);
         let (mut mins, mut maxs) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
         let mut chunks = values.chunks_exact(LANES);

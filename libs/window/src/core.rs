@@ -9,6 +9,7 @@
 //! Keeps: EK-WIN-1, EK-WIN-2, EK-WIN-3, EK-SUM-1, EK-LATE-0. Never: a clock, IO, another partition.
 
 use crate::late::LateEvents;
+use crate::open::SharedMoments;
 use crate::output::{Out, Output, Refused};
 use crate::registry::{Known, Registry};
 use crate::rows::RowEpochs;
@@ -110,6 +111,7 @@ pub(crate) struct Scratch {
     pub admitted: EventBatch,
     pub refused: EventBatch,
     pub ts: Vec<i64>,
+    pub moments: SharedMoments,
     pub row: WindowRow,
     pub mark: Mark,
 }
@@ -129,8 +131,8 @@ impl Default for Scratch {
             stats: Vec::new(),
             events: None,
         };
-        let (admitted, refused, ts) = Default::default();
-        Self { admitted, refused, ts, row, mark: Mark::default() }
+        let (admitted, refused, ts, moments, mark) = Default::default();
+        Self { admitted, refused, ts, moments, row, mark }
     }
 }
 

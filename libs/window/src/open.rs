@@ -2,7 +2,7 @@
 //!
 //! Owns: accumulators, counted seqs, raw events. Never: a clock, a log, another window.
 
-use crate::accumulate::{Accumulator, Ends, Moment};
+use crate::accumulate::{Accumulator, Ends, Moment, Moments, RUN_MIN};
 use crate::ring::{RawEvent, Ring, seal};
 use crate::seqset::SeqSet;
 use crate::shape::{ShapeId, Shapes};
@@ -125,6 +125,23 @@ impl Window {
         self.count_events(run.rows.len() as u64, run.arrival);
     }
 
+    /// [`Self::fold`] one to one, with the moments of the run's columns shared with the other sizes.
+    #[inline]
+    pub fn fold_shared(&mut self, run: &Run<'_>, shared: &mut SharedMoments) {
+        if run.rows.len() < RUN_MIN {
+            return self.fold(run, None);
+        }
+        let ends = run.ends(self.t_start);
+        let columns = run.batch.fields.iter().zip(shared.of(run));
+        for (field, (column, moments)) in self.fields.iter_mut().zip(columns) {
+            match moments {
+                Some(moments) => field.fold_moments(&column.values[run.rows.clone()], moments, &ends),
+                None => fold_sparse(field, column, run, self.t_start),
+            }
+        }
+        self.count_events(run.rows.len() as u64, run.arrival);
+    }
+
     /// Counts `events` that arrived at `arrival`.
     #[inline]
     pub fn count_events(&mut self, events: u64, arrival: i64) {
@@ -203,6 +220,34 @@ impl Window {
     }
 }
 
+/// The moments of the newest run's columns. Windows of several sizes fold the same runs; each is still folded
+/// from events, the sums over a run are just not done twice.
+#[derive(Debug, Default)]
+pub struct SharedMoments {
+    rows: Range<usize>,
+    /// `None` = a sparse column.
+    columns: Vec<Option<Moments>>,
+}
+
+impl SharedMoments {
+    /// Another batch comes.
+    pub fn forget(&mut self) {
+        self.rows = 0..0;
+    }
+
+    fn of(&mut self, run: &Run<'_>) -> &[Option<Moments>] {
+        if self.rows != run.rows {
+            self.rows = run.rows.clone();
+            self.columns.clear();
+            let columns = run.batch.fields.iter();
+            self.columns.extend(
+                columns.map(|c| c.rows.is_empty().then(|| Moments::of(&c.values[run.rows.clone()]))),
+            );
+        }
+        &self.columns
+    }
+}
+
 /// The statistics of a batch computed at once: buffered mode.
 fn stats_of(events: &EventBatch, t_start: i64, stats: &mut Vec<FieldStats>) {
     let run = Run { batch: events, ts: &events.ts, rows: 0..events.len(), arrival: 0 };
@@ -244,6 +289,11 @@ impl Run<'_> {
     #[inline]
     fn ends(&self, t_start: i64) -> Ends {
         let mut first = self.moment(self.rows.start, t_start);
+        let seqs = self.batch.seq.get(self.rows.clone()).unwrap_or_default();
+        if self.ts[self.rows.clone()].is_sorted() && seqs.is_sorted() {
+            let last = self.moment(self.rows.end - 1, t_start);
+            return Ends { first_at: 0, first, last_at: self.rows.len() - 1, last };
+        }
         let (mut last, mut first_at, mut last_at) = (first, 0, 0);
         for (at, row) in self.rows.clone().enumerate().skip(1) {
             let moment = self.moment(row, t_start);

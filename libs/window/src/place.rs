@@ -7,7 +7,7 @@
 use crate::admit::restart;
 use crate::core::{Core, Counters, Met};
 use crate::late::LateEvents;
-use crate::open::Run;
+use crate::open::{Run, SharedMoments};
 use crate::output::{Out, Output, Refused};
 use crate::ring::{Pushed, RawEvent};
 use crate::sabotage::Sabotage;
@@ -28,6 +28,7 @@ struct Placing<'a, 'o> {
     late: &'a mut LateEvents,
     ledger: &'a mut SizeLedger,
     counters: &'a mut Counters,
+    moments: &'a mut SharedMoments,
     out: &'a mut Out<'o>,
     batch: &'a EventBatch,
     ts: &'a [i64],
@@ -53,6 +54,7 @@ impl Core {
         let class = &self.settings.classes[met.class];
         stream.last_arrival = stream.last_arrival.max(met.arrival);
         let (mut max_ts, mut touched) = (stream.max_ts, false);
+        self.scratch.moments.forget();
         for (series_at, series) in stream.series.iter_mut().enumerate() {
             let mut placing = Placing {
                 settings: &self.settings,
@@ -61,6 +63,7 @@ impl Core {
                 late: &mut self.late,
                 ledger: &mut self.ledger.sizes[self.ledger_at[met.class][series_at]],
                 counters: &mut self.counters,
+                moments: &mut self.scratch.moments,
                 out: &mut *out,
                 batch,
                 ts,
@@ -199,12 +202,12 @@ impl Placing<'_, '_> {
             }
             if window.seqs.heap_bytes() != before {
                 let before = window.heap_bytes() - window.seqs.heap_bytes() + before;
-                window.fold(run, None);
+                window.fold_shared(run, self.moments);
                 self.windows.account(id, before);
                 return true;
             }
         }
-        window.fold(run, None);
+        window.fold_shared(run, self.moments);
         true
     }
 
