@@ -22,6 +22,8 @@ export PATH := $(EVENKEEL_CACHE)/tools/bin:$(PATH)
 export EVENKEEL_STEPS := $(CARGO_TARGET_DIR)/steps.txt
 
 STEP := @deploy/ci/step
+# Naming a test makes cargo resolve features as the tests do, so that this builds no dependency again.
+BINARIES = $(STEP) binaries cargo build $(LOCKED) --workspace --bins --test tidy
 # Histories per `make sim`, and the seed of the first: the clock, so that every run tries new ones. A failure
 # prints its seed; `make sim SEEDS=1 FIRST_SEED=…` plays it again.
 SEEDS ?= 300
@@ -49,7 +51,7 @@ test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this
 
 .PHONY: test-long
 test-long: install ## More of the same: 20000 histories, 16 times the cases per property
-	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	$(BINARIES)
 	$(STEP) sim-long $(CARGO_TARGET_DIR)/debug/evenkeel-sim --seeds $(LONG_SEEDS) --first-seed $(FIRST_SEED)
 	@targets=$$(deploy/ci/targets unit); \
 		deploy/ci/step properties-long env PROPTEST_CASES=4096 cargo test $(LOCKED) --workspace $$targets
@@ -87,7 +89,7 @@ unit: ## Unit and integration tests of every crate (all but tests/live), example
 
 .PHONY: sim
 sim: ## 300 fresh histories over the simulated log (SEEDS=, FIRST_SEED=)
-	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	$(BINARIES)
 	$(STEP) sim $(CARGO_TARGET_DIR)/debug/evenkeel-sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 .PHONY: sabotage
@@ -97,7 +99,7 @@ sabotage: ## Broken rules planted in the real drivers: the simulator must catch 
 
 .PHONY: live
 live: ## The real binary over a real Kafka and a real Cassandra
-	$(STEP) binaries cargo build $(LOCKED) --workspace --bins
+	$(BINARIES)
 	@targets=$$(deploy/ci/targets live); \
 		deploy/ci/step live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
 		cargo test $(LOCKED) --workspace $$targets
