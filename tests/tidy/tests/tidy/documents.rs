@@ -137,6 +137,25 @@ fn commands_in_documents_exist() {
     );
 }
 
+#[test]
+fn metrics_in_documents_are_declared() {
+    let files = tree();
+    let names = files.iter().filter(|f| f.path.starts_with("libs/telemetry/src/names/"));
+    let declared: String = names.map(|f| f.text.as_str()).collect();
+    assert!(declared.contains("\"evenkeel.coalescer.ledger.imbalance\""), "{declared}");
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|f| f.is(&["md"])) {
+        let metric = |(_, code): &(usize, String)| {
+            let mut parts = code.split('.');
+            parts.next() == Some("evenkeel") && code.split('.').count() > 2 && !code.contains([' ', '/'])
+        };
+        let unknown =
+            typed(file).into_iter().filter(metric).filter(|(_, m)| !declared.contains(&format!("\"{m}\"")));
+        findings.extend(unknown.map(|(n, m)| format!("{}:{n}: {m}", file.path)));
+    }
+    report("metrics that libs/telemetry does not declare", &findings);
+}
+
 /// A tour that names functions which are gone leads nobody anywhere.
 #[test]
 fn the_functions_of_follow_one_event_exist() {
