@@ -32,6 +32,9 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([count(0), count(999), count(1000), count(1234567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([bytes(0), bytes(999), bytes(1536), bytes(5 << 30)], ["0 B", "999 B", "1.5 KiB", "5.0 GiB"]);
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1536), bytes(5 << 30)],
+            ["0 B", "999 B", "1.5 KiB", "5.0 GiB"]
+        );
     }
 }

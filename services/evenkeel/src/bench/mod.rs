@@ -3,5 +3,3 @@
 
 pub mod core;
 mod report;
-
-pub use report::{Goal, Measured, Report};

@@ -81,11 +81,6 @@ impl Fleet {
         }
     }
 
-    /// Number of devices.
-    pub fn len(&self) -> usize {
-        self.devices.len()
-    }
-
     /// A device's stream id.
     pub fn id(&self, device: usize) -> &str {
         &self.devices[device].id

@@ -8,7 +8,7 @@ mod view;
 
 use crate::machine::{Machine, MachineError};
 use evenkeel_chassis::drain::{Cause, Drain};
-use evenkeel_local::Local;
+use evenkeel_local::{FileError, Local, RowQuery};
 use fleet::{Fleet, FleetOptions, Sending};
 use send::{Sender, ndjson};
 use std::collections::BTreeMap;
@@ -51,6 +51,23 @@ struct Sent {
     problem: Option<String>,
 }
 
+/// Why a demo ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The pipeline.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] FileError),
+    /// The terminal.
+    #[error("the view: {0}")]
+    View(#[from] std::io::Error),
+    /// The fleet's task.
+    #[error("the simulated fleet: {0}")]
+    Fleet(#[from] tokio::task::JoinError),
+}
+
 /// What the end of a demo shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -69,7 +86,7 @@ pub struct Stage<'a> {
     /// The embedded log and store.
     pub local: &'a Local,
     /// Coalescer and sink.
-    pub machine: Machine,
+    pub machine: &'a Machine,
     /// Where ingest listens.
     pub ingest: SocketAddr,
     /// Where the metrics are.
@@ -85,14 +102,16 @@ pub struct Stage<'a> {
 /// Runs the fleet and shows it until the time is over or the drain begins; then closes every window and
 /// compares.
 pub fn run(
-    stage: Stage<'_>,
+    stage: &Stage<'_>,
     options: &DemoOptions,
     runtime: &tokio::runtime::Runtime,
     show: &mut dyn FnMut(&Screen) -> std::io::Result<bool>,
-) -> anyhow::Result<Verdict> {
+) -> Result<Verdict, DemoError> {
     let sent = Arc::new(Mutex::new(Sent::default()));
+    // The fleet ends before ingest drains: a request under way gets its answer.
+    let over = Drain::new(PATIENCE);
     let devices = u64::from(options.bowls + options.wearables);
-    let fleet = runtime.spawn(run_fleet(fleet_options(options), stage.ingest, stage.drain.clone(), sent.clone()));
+    let fleet = runtime.spawn(run_fleet(fleet_options(options), stage.ingest, over.clone(), sent.clone()));
     let began = Instant::now();
     let mut screen = Screen {
         total: options.runs_for,
@@ -102,21 +121,21 @@ pub fn run(
         ..Screen::default()
     };
     loop {
-        refresh(&mut screen, &stage.machine, &lock(&sent), began.elapsed());
-        let over = options.runs_for.is_some_and(|t| began.elapsed() >= t);
-        if show(&screen)? || over || stage.drain.is_draining() || stage.machine.has_failed() {
+        refresh(&mut screen, stage.machine, &lock(&sent), began.elapsed());
+        let done = options.runs_for.is_some_and(|t| began.elapsed() >= t);
+        if show(&screen)? || done || stage.drain.is_draining() || stage.machine.has_failed() {
             break;
         }
         std::thread::sleep(REFRESH);
     }
-    stage.drain.begin(Cause::Finished);
+    over.begin(Cause::Finished);
     runtime.block_on(fleet)?;
+    stage.drain.begin(Cause::Finished);
     stage.machine.end_input();
     stage.machine.wait_quiet(stage.local, PATIENCE, || {})?;
-    refresh(&mut screen, &stage.machine, &lock(&sent), began.elapsed());
+    refresh(&mut screen, stage.machine, &lock(&sent), began.elapsed());
     show(&screen)?;
     let verdict = judge(stage.local, stage.base_size_ms, &lock(&sent))?;
-    stage.machine.stop()?;
     Ok(verdict)
 }
 
@@ -131,12 +150,12 @@ fn fleet_options(options: &DemoOptions) -> FleetOptions {
     }
 }
 
-/// Steps the fleet on its schedule until the drain begins; then sends what devices still owe.
-async fn run_fleet(options: FleetOptions, ingest: SocketAddr, drain: Drain, sent: Arc<Mutex<Sent>>) {
+/// Steps the fleet on its schedule until it is told to end.
+async fn run_fleet(options: FleetOptions, ingest: SocketAddr, over: Drain, sent: Arc<Mutex<Sent>>) {
     let mut fleet = Fleet::new(options, now_ms());
     let mut sender = Sender::new(ingest);
     let mut ticker = tokio::time::interval(STEP);
-    while !drain.is_draining() {
+    while !over.is_draining() {
         ticker.tick().await;
         let mut sendings = fleet.step(now_ms());
         while !sendings.is_empty() {
@@ -201,11 +220,19 @@ fn refresh(screen: &mut Screen, machine: &Machine, sent: &Sent, elapsed: Duratio
 }
 
 /// Counts the stored rows of the base size against what was acknowledged.
-fn judge(local: &Local, base_size_ms: i64, sent: &Sent) -> Result<Verdict, MachineError> {
+fn judge(local: &Local, base_size_ms: i64, sent: &Sent) -> Result<Verdict, FileError> {
     let mut stored: BTreeMap<String, u64> = BTreeMap::new();
-    crate::store::each_row(local, base_size_ms, &mut |row| {
-        *stored.entry(row.row.stream_id.clone()).or_default() += row.row.count;
-    })?;
+    let store = local.store()?;
+    let mut pages = store.rows(RowQuery { size_ms: Some(base_size_ms), ..RowQuery::default() })?;
+    loop {
+        let page = pages.next_page()?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
+            *stored.entry(row.row.stream_id).or_default() += row.row.count;
+        }
+    }
     let streams: std::collections::BTreeSet<&String> = sent.by_stream.keys().chain(stored.keys()).collect();
     let differing = streams
         .into_iter()

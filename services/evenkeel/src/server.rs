@@ -1,0 +1,111 @@
+//! One machine that serves: ingest, coalescer, sink and the admin endpoints in this process, over the embedded
+//! log and store. `run` and `demo` are this.
+//!
+//! Owns: the order of start and stop. Start: log, services, ingest last. Stop: ingest first, so that everything
+//! acknowledged is consumed; then the coalescer, then the sink.
+
+use crate::config::ServerConfig;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use evenkeel_chassis::admin::Admin;
+use evenkeel_chassis::drain::{Cause, Drain};
+use evenkeel_chassis::exit::Exit;
+use evenkeel_chassis::health::Health;
+use evenkeel_chassis::{memory, signals};
+use evenkeel_ingest::{Edges, Ingest};
+use evenkeel_local::Local;
+use evenkeel_telemetry::{LogTo, Telemetry};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+/// A running machine.
+pub struct Server {
+    /// The embedded log and store.
+    pub local: Local,
+    /// Coalescer and sink.
+    pub machine: Machine,
+    /// Where ingest listens.
+    pub ingest: SocketAddr,
+    /// Where `/metrics`, `/livez` and `/readyz` are.
+    pub admin: SocketAddr,
+    /// Begins when the process is to leave.
+    pub drain: Drain,
+    /// The tasks' runtime.
+    pub runtime: Runtime,
+    telemetry: Telemetry,
+    flush: Duration,
+    serving: JoinHandle<Result<(), evenkeel_ingest::RunError>>,
+}
+
+impl Server {
+    /// Starts everything. `logs`: where log lines go.
+    pub fn start(config: &ServerConfig, data_dir: &Path, logs: LogTo) -> Result<Self, Failure> {
+        let internal = |what: &str, e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{what}: {e}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|e| internal("no thread could be started", &e))?;
+        let inside = runtime.enter();
+        let process = &config.process;
+        let settings = process.telemetry_settings("evenkeel", env!("CARGO_PKG_VERSION"), "", logs);
+        let telemetry = Telemetry::start(&settings)?;
+        let metrics = telemetry.metrics().clone();
+        memory::publish(&metrics);
+        let drain = Drain::new(process.drain_grace.duration());
+        signals::watch(drain.clone()).map_err(|e| internal("signals", &e))?;
+        let health = Health::new(metrics.clone());
+        let ready = health.condition("ingest");
+        let local = Local::open(data_dir, config.local.clone())?;
+        let machine = Machine::start(
+            &local,
+            &config.services,
+            telemetry.emitter(),
+            memory::limit_bytes(),
+            RandomState::new().build_hasher().finish(),
+            process.drain_grace.duration(),
+        )?;
+        let edges = Edges::system(telemetry.emitter().clone(), ready);
+        let appender = Box::new(local.appender());
+        let listening = runtime.block_on(Ingest::new(config.ingest.clone(), appender, edges));
+        let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;
+        let admin = runtime
+            .block_on(Admin::bind(&process.admin, health, metrics, drain.clone()))
+            .map_err(|e| Failure::new(Exit::Usage, format!("the admin endpoints cannot start: {e}")))?;
+        let (at, admin_at) = (ingest.address(), admin.address());
+        runtime.spawn(admin.serve());
+        let until = drain.clone();
+        let serving = runtime.spawn(async move { ingest.run(&until).await });
+        drop(inside);
+        let flush = process.telemetry.flush_timeout.duration();
+        Ok(Self { local, machine, ingest: at, admin: admin_at, drain, runtime, telemetry, flush, serving })
+    }
+
+    /// Serves until a signal, or until a service fails; then stops in good order.
+    pub fn serve(self) -> Result<Exit, Failure> {
+        let drain = self.drain.clone();
+        while !drain.is_draining() && !self.machine.has_failed() && !self.serving.is_finished() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drain.begin(Cause::Failed);
+        self.stop()
+    }
+
+    /// Stops: ingest has begun to when the drain did.
+    pub fn stop(self) -> Result<Exit, Failure> {
+        self.drain.begin(Cause::Finished);
+        let served = self.runtime.block_on(self.serving);
+        let stopped = self.machine.stop();
+        self.telemetry.shutdown(self.flush);
+        stopped?;
+        match served {
+            Ok(Ok(())) => Ok(Exit::Ok),
+            Ok(Err(error)) => Err(Failure::new(Exit::Internal, format!("ingest stopped: {error}"))),
+            Err(error) => Err(Failure::new(Exit::Internal, format!("ingest panicked: {error}"))),
+        }
+    }
+}
