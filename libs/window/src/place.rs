@@ -55,6 +55,7 @@ impl Core {
         stream.last_arrival = stream.last_arrival.max(met.arrival);
         let (mut max_ts, mut touched) = (stream.max_ts, false);
         self.scratch.moments.forget();
+        self.windows.shapes.acquire(shape); // ours until the batch is placed, window or not
         for (series_at, series) in stream.series.iter_mut().enumerate() {
             let mut placing = Placing {
                 settings: &self.settings,
@@ -80,6 +81,7 @@ impl Core {
             max_ts = placing.place_all(series, stream.max_ts);
             touched |= placing.touched;
         }
+        self.windows.shapes.release(shape);
         stream.max_ts = max_ts;
         let visit = stream.last_arrival.saturating_add(class.idle_timeout_ms);
         let visited = stream.check_at != NEVER && (!touched || stream.check_at <= visit);

@@ -19,6 +19,8 @@ struct Shape {
     /// Positions of `names`, rising by name: the order of a row's statistics.
     by_name: Vec<u16>,
     windows: u32,
+    /// It stands in the list of those that may be unused.
+    listed: bool,
 }
 
 /// Every known field-name list.
@@ -29,7 +31,8 @@ pub struct Shapes {
     table: HashTable<ShapeId>,
     hasher: foldhash::quality::FixedState,
     last: Option<ShapeId>,
-    unused: usize,
+    /// Every shape without a window, and some that have got one since.
+    unused: Vec<ShapeId>,
     heap_bytes: usize,
 }
 
@@ -42,7 +45,7 @@ impl Shapes {
             table: HashTable::new(),
             hasher: foldhash::quality::FixedState::with_seed(seed),
             last: None,
-            unused: 0,
+            unused: Vec::new(),
             heap_bytes: 0,
         }
     }
@@ -82,7 +85,6 @@ impl Shapes {
     /// A window uses the shape from now on.
     pub fn acquire(&mut self, id: ShapeId) {
         if let Some(shape) = &mut self.shapes[id as usize] {
-            self.unused -= usize::from(shape.windows == 0);
             shape.windows += 1;
         }
     }
@@ -91,18 +93,18 @@ impl Shapes {
     pub fn release(&mut self, id: ShapeId) {
         if let Some(shape) = &mut self.shapes[id as usize] {
             shape.windows -= 1;
-            self.unused += usize::from(shape.windows == 0);
+            if shape.windows == 0 && !std::mem::replace(&mut shape.listed, true) {
+                self.unused.push(id);
+            }
         }
-        if self.unused > SPARE_MAX {
-            self.drop_unused();
-        }
+        self.drop_unused();
     }
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
         self.heap_bytes
             + self.shapes.capacity() * size_of::<Option<Shape>>()
-            + self.free.capacity() * size_of::<ShapeId>()
+            + (self.free.capacity() + self.unused.capacity()) * size_of::<ShapeId>()
             + self.table.capacity() * (size_of::<ShapeId>() + 1)
     }
 
@@ -112,14 +114,11 @@ impl Shapes {
     }
 
     fn insert(&mut self, hash: u64, names: Vec<Box<str>>) -> ShapeId {
-        if self.unused > SPARE_MAX {
-            self.drop_unused();
-        }
+        self.drop_unused();
         let mut by_name: Vec<u16> = (0..names.len() as u16).collect();
         by_name.sort_unstable_by(|&a, &b| names[a as usize].cmp(&names[b as usize]));
-        let shape = Shape { hash, names, by_name, windows: 0 };
+        let shape = Shape { hash, names, by_name, windows: 0, listed: true };
         self.heap_bytes += shape.heap_bytes();
-        self.unused += 1;
         let id = match self.free.pop() {
             Some(id) => {
                 self.shapes[id as usize] = Some(shape);
@@ -130,24 +129,30 @@ impl Shapes {
                 (self.shapes.len() - 1) as ShapeId
             }
         };
+        self.unused.push(id);
         let shapes = &self.shapes;
         self.table.insert_unique(hash, id, |&id| shapes[id as usize].as_ref().map_or(0, |s| s.hash));
         id
     }
 
+    /// Drops what is unused once that is too much. Walks the list only, never every shape.
     fn drop_unused(&mut self) {
-        for id in 0..self.shapes.len() {
-            if !self.shapes[id].as_ref().is_some_and(|s| s.windows == 0) {
+        if self.unused.len() <= SPARE_MAX {
+            return;
+        }
+        for id in self.unused.drain(..) {
+            let slot = &mut self.shapes[id as usize];
+            if let Some(used) = slot.as_mut().filter(|s| s.windows > 0) {
+                used.listed = false;
                 continue;
             }
-            let Some(shape) = self.shapes[id].take() else { continue };
-            if let Ok(entry) = self.table.find_entry(shape.hash, |&e| e as usize == id) {
+            let Some(shape) = slot.take() else { continue };
+            if let Ok(entry) = self.table.find_entry(shape.hash, |&e| e == id) {
                 entry.remove();
             }
             self.heap_bytes -= shape.heap_bytes();
-            self.free.push(id as ShapeId);
+            self.free.push(id);
         }
-        self.unused = 0;
         self.last = None;
     }
 }
@@ -191,5 +196,25 @@ mod tests {
         assert_eq!(shapes.names(kept), &["kept".into()]);
         assert_eq!(shapes.intern(["kept"].into_iter()), kept);
         assert!(shapes.allocated_bytes() < 100_000);
+    }
+
+    #[test]
+    fn a_used_shape_is_never_dropped_and_stands_in_the_list_once() {
+        let mut shapes = Shapes::new(1);
+        let names: Vec<String> = (0..1_000).map(|i| format!("field-{i}")).collect();
+        let mut used = Vec::new();
+        for name in &names {
+            let again = shapes.intern(["again"].into_iter());
+            shapes.acquire(again);
+            let other = shapes.intern(std::iter::once(name.as_str()));
+            shapes.acquire(other); // for good
+            used.push(other);
+            assert_eq!(&*shapes.names(again)[0], "again");
+            shapes.release(again);
+            assert!(shapes.unused.len() <= SPARE_MAX + 1);
+        }
+        for (id, name) in used.into_iter().zip(&names) {
+            assert_eq!(&*shapes.names(id)[0], name.as_str());
+        }
     }
 }

@@ -97,7 +97,11 @@ impl Measured {
     fn check(&self, when: &str, percent: usize) {
         let (said, real) = (self.core.allocated_bytes(), self.really());
         let off = said.abs_diff(real).saturating_sub(64 * 1024);
-        println!("{when}: says {said}, is {real}, used {}, sizes {:?}", self.core.used_bytes(), self.core.sizes());
+        println!(
+            "{when}: says {said}, is {real}, used {}, sizes {:?}",
+            self.core.used_bytes(),
+            self.core.sizes()
+        );
         assert!(off * 100 <= real * percent, "{when}: says {said}, is {real}");
     }
 }

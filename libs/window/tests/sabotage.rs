@@ -9,8 +9,8 @@ mod world;
 
 use evenkeel_window::{Sabotage, TickInput, plant};
 use random::{Trouble, play};
-use world::{S, World, input, settings};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::{S, World, input, settings};
 
 /// Rules that are kept outside the core, by the drivers and by what a sink does with repetition; and one
 /// with a test of its own.

@@ -139,7 +139,10 @@ fn buffered_and_folded_agree_when_nothing_overflows() {
     let (mut folded, mut buffered) = (run(Aggregation::Folded), run(Aggregation::Buffered));
     let (a, b) = (folded.stats.remove(0), buffered.stats.remove(0));
     assert_eq!(folded, buffered);
-    assert_eq!((a.count, a.min, a.max, a.sum, a.first, a.last), (b.count, b.min, b.max, b.sum, b.first, b.last));
+    assert_eq!(
+        (a.count, a.min, a.max, a.sum, a.first, a.last),
+        (b.count, b.min, b.max, b.sum, b.first, b.last)
+    );
     assert!((a.m2 - b.m2).abs() <= 1e-9 * a.m2);
 }
 
@@ -195,4 +198,27 @@ fn a_row_carries_no_more_raw_events_than_the_log_takes() {
     let bytes: usize = events.payloads.iter().flatten().map(Vec::len).sum();
     assert!((400_000..=524_288).contains(&bytes), "{bytes}");
     assert_eq!(events.seq.last(), Some(&19), "the newest");
+}
+
+#[test]
+fn field_names_stay_with_their_values_among_many_spare_lists() {
+    for spares in 0..80 {
+        let mut world = World::new(settings(|_| ()));
+        for n in 0..spares {
+            let id = format!("spare/{n}");
+            let mut one = batch(&id, 0, &[(0, 1)]);
+            one.fields[0].name = format!("f{n}");
+            world.feed(one);
+        }
+        world.silence(40); // their rows leave, the lists of names stay for a while
+        world.send("d", 40 * S, &[(40 * S, 1)]);
+        let mut other = batch("d", 40 * S, &[(41 * S, 2), (45 * S, 3), (50 * S, 4)]);
+        other.fields[0].name = "other".into();
+        world.feed(other);
+        world.one("d", 60 * S, 5);
+        world.tick();
+        let rows = world.rows().filter(|r| r.stream_id == "d");
+        let names: Vec<Vec<&str>> = rows.map(|r| r.stats.iter().map(|s| s.name.as_str()).collect()).collect();
+        assert_eq!(names, [vec!["other", "x"], vec!["other"], vec!["other"]], "{spares} spares");
+    }
 }

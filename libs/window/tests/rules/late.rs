@@ -65,7 +65,8 @@ fn a_late_record_keeps_the_limits_of_a_batch() {
         assert_eq!(late.arrivals.len(), late.events.len());
         assert!(late.events.len() <= BATCH_EVENTS_MAX);
     }
-    let events = |id| world.late().filter(|l| l.events.stream_id == id).map(|l| l.events.len()).sum::<usize>();
+    let events =
+        |id| world.late().filter(|l| l.events.stream_id == id).map(|l| l.events.len()).sum::<usize>();
     assert_eq!((events("d"), events("e")), (80_000, FIELDS_MAX + 1));
 }
 

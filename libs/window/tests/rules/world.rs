@@ -280,7 +280,8 @@ impl World {
                 Body::Late(late) => {
                     let cap = self.settings.seq_intervals_max;
                     let merged = merge_late(store.get(&record.key()), late, record.offset as i64, cap);
-                    diverted.extend(merged.overflow.iter().map(|&at| refused(&late.events, at, late.size_ms)));
+                    diverted
+                        .extend(merged.overflow.iter().map(|&at| refused(&late.events, at, late.size_ms)));
                     if let Some(row) = merged.row {
                         store.insert(record.key(), row);
                     }
