@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::output::{Out, Output};
 use crate::registry::QuietMarks;
 use crate::sabotage::Sabotage;
-use crate::stream::NEVER;
+use crate::stream::{NEVER, Stream};
 use crate::tick::{TickInput, TickReport};
 use evenkeel_model::ClosedBy;
 
@@ -153,10 +153,11 @@ impl Core {
     /// the longest-silent streams lose their windows (as rows, the late path repairs them) and their state.
     pub(crate) fn free_memory(&mut self, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) {
         let target = self.used_bytes().saturating_sub(input.free_bytes);
-        while self.used_bytes() > target && self.registry.quiet_bytes() > target / 2 {
-            if !self.forget_first_mark() && !self.evict_lowest(input, report, out) {
-                break;
-            }
+        let marks_fill = |core: &Self| core.used_bytes() > target && core.registry.quiet_bytes() > target / 2;
+        while marks_fill(self) && self.forget_first_mark() {}
+        if marks_fill(self) {
+            self.clear_floor(input, report, out);
+            while marks_fill(self) && self.forget_first_mark() {}
         }
         let mut visits = self.registry.streams.len();
         while self.used_bytes() > target && visits > 0 && report.rows < input.rows_max {
@@ -181,15 +182,21 @@ impl Core {
         }
     }
 
-    /// The stream whose window starts lowest keeps the floor down: it is evicted.
-    fn evict_lowest(&mut self, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) -> bool {
-        if self.registry.first_quiet().is_none() || report.rows >= input.rows_max {
-            return false;
+    /// Streams whose windows start below the first mark keep the floor down: they are evicted, lowest first.
+    /// One look at the windows per tick; what is still in the way then waits for the next.
+    fn clear_floor(&mut self, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) {
+        let Some((_, mark)) = self.registry.first_quiet() else { return };
+        let below = self.windows.in_order().filter(|(_, w)| w.t_start < mark);
+        let mut below: Vec<_> = below.map(|(_, w)| (w.t_start, w.stream)).collect();
+        below.sort_unstable();
+        for (_, slot) in below {
+            if report.rows >= input.rows_max {
+                return;
+            }
+            if self.registry.streams.get(slot).is_some_and(Stream::has_unsent) {
+                self.squeeze(slot, i64::MAX, input, report, out);
+            }
         }
-        let lowest = self.windows.in_order().min_by_key(|(_, w)| w.t_start).map(|(_, w)| w.stream);
-        let Some(slot) = lowest else { return false };
-        self.squeeze(slot, i64::MAX, input, report, out);
-        true
     }
 
     /// Evicts a stream for the budget, unless it turns out to have been active since it was scheduled.
