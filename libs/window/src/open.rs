@@ -240,9 +240,8 @@ impl SharedMoments {
             self.rows = run.rows.clone();
             self.columns.clear();
             let columns = run.batch.fields.iter();
-            self.columns.extend(
-                columns.map(|c| c.rows.is_empty().then(|| Moments::of(&c.values[run.rows.clone()]))),
-            );
+            self.columns
+                .extend(columns.map(|c| c.rows.is_empty().then(|| Moments::of(&c.values[run.rows.clone()]))));
         }
         &self.columns
     }

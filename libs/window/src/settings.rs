@@ -233,12 +233,7 @@ fn duration(key: &'static str, value_ms: i64, least_ms: i64) -> Result<(), Setti
     }
 }
 
-fn at_least(
-    key: &'static str,
-    value: usize,
-    least: usize,
-    why: &'static str,
-) -> Result<(), SettingsError> {
+fn at_least(key: &'static str, value: usize, least: usize, why: &'static str) -> Result<(), SettingsError> {
     match value >= least {
         true => Ok(()),
         false => Err(SettingsError { key, value: value.to_string(), why }),
