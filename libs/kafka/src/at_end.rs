@@ -141,14 +141,7 @@ mod tests {
     use super::*;
 
     fn glance(fetches: i64, next: u64, end: u64) -> Glance {
-        Glance {
-            broker: 1,
-            fetches,
-            disconnects: 0,
-            next: Some(next),
-            stable_end: Some(end),
-            drained: true,
-        }
+        Glance { broker: 1, fetches, disconnects: 0, next: Some(next), stable_end: Some(end), drained: true }
     }
 
     #[test]

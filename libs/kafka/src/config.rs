@@ -221,7 +221,6 @@ impl KafkaConfig {
             // Not `enable.partition.eof`: librdkafka's batch call counts the end-of-partition message as
             // consumed, and a pause (each rebalance pauses) then skips the next record. See at_end.rs.
             .set("enable.partition.eof", "false")
-            .set("statistics.interval.ms", self.timeouts.fetch_wait.ms().max(50).to_string())
             .set("fetch.wait.max.ms", self.timeouts.fetch_wait.ms().to_string())
             .set("fetch.error.backoff.ms", "50")
             // Together four times the throughput: fetch ahead up to the memory bound, look again soon.
@@ -231,9 +230,16 @@ impl KafkaConfig {
         Ok(client)
     }
 
+    /// Statistics as often as fetches are answered, for at_end.rs. Only for clients whose events are
+    /// served all the time.
+    pub(crate) fn watch(&self, client: &mut ClientConfig) {
+        client.set("statistics.interval.ms", self.timeouts.fetch_wait.ms().max(50).to_string());
+    }
+
     /// The member of a consumer group.
     pub(crate) fn member(&self, group: &str) -> Result<ClientConfig, ConnectError> {
         let mut client = self.consumer(group, Isolation::Committed)?;
+        self.watch(&mut client);
         client.set("max.poll.interval.ms", self.timeouts.poll_interval.ms().to_string());
         match self.group_protocol {
             GroupProtocol::Classic => client
@@ -292,8 +298,7 @@ mod tests {
 
     #[test]
     fn topics_take_the_prefix_unless_named() {
-        let config: KafkaConfig =
-            toml::from_str("prefix = 'acme'\n[topic-names]\ndlq = 'dead'").unwrap();
+        let config: KafkaConfig = toml::from_str("prefix = 'acme'\n[topic-names]\ndlq = 'dead'").unwrap();
         assert_eq!(config.topic(Topic::Events), "acme.events");
         assert_eq!(config.topic(Topic::Dlq), "dead");
         assert_eq!(config.group_of("sink"), "acme.sink");

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 /// The longest one attempt to reach a broker waits before it looks at what the client complained about.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// Events (errors, logs) served between two attempts.
-const EVENTS_MAX: usize = 32;
+/// Events (errors, logs) served between two attempts, and the wait for each: an attempt may fail at once.
+const EVENTS_MAX: usize = 16;
+const EVENT_WAIT: Duration = Duration::from_millis(5);
 
 /// Waits until a broker answers.
 pub(crate) fn reach(
@@ -29,7 +30,7 @@ pub(crate) fn reach(
         };
         // Serves the client's events, some of which say why; a poll serves one.
         for _ in 0..EVENTS_MAX {
-            let _ = consumer.poll(Duration::ZERO);
+            let _ = consumer.poll(EVENT_WAIT);
         }
         if start.elapsed() >= patience {
             let notes = consumer.context().notes();
@@ -69,10 +70,7 @@ pub(crate) fn partitions<C: ClientContext>(
 
 fn is_missing(error: rdkafka::types::RDKafkaRespErr) -> bool {
     use rdkafka::types::RDKafkaRespErr as E;
-    matches!(
-        error,
-        E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-    )
+    matches!(error, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 }
 
 /// The partition count of the events topic, after checking that windows and marks have as many.

@@ -5,7 +5,7 @@ use crate::at_end::Stats;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::collections::VecDeque;
@@ -62,19 +62,18 @@ impl ClientContext for MemberContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
-        reason.clone_into(&mut self.notes().last_error);
+        let last = &mut self.notes().last_error;
+        // "All brokers are down" comes after the reason and says less.
+        if last.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(last);
+        }
     }
 }
 
 impl ConsumerContext for MemberContext {
     // Partitions join librdkafka's own assignment one by one, at `Start`, each with our offset. The
     // assignment event itself is answered with nothing, at once, so that the group can go on.
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        error: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions: Vec<u32> = list.elements().iter().map(|e| e.partition().max(0) as u32).collect();
         let nothing = TopicPartitionList::new();
         let answered = match error {

@@ -51,7 +51,9 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// Somebody newer works under this transactional id.
-    #[error("transactional id {id} was taken by a newer worker while this one started ({error}); start again")]
+    #[error(
+        "transactional id {id} was taken by a newer worker while this one started ({error}); start again"
+    )]
     Fenced {
         /// The id.
         id: String,
@@ -90,9 +92,9 @@ pub(crate) enum Class {
 /// Classifies an error of the producer.
 pub(crate) fn classify(error: &KafkaError) -> Class {
     match error.rdkafka_error_code() {
-        Some(
-            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId,
-        ) => return Class::Fenced,
+        Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId) => {
+            return Class::Fenced;
+        }
         // A transaction error may carry such a code and still ask for an abort.
         Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::QueueFull) if !ends(error) => {
             return Class::Retry;

@@ -38,8 +38,7 @@ impl OpenTransaction {
         for record in outputs.records() {
             let name = config.topic(record.topic);
             let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&name, record.topic as usize)
-                    .partition(record.partition as i32);
+                BaseRecord::with_opaque_to(&name, record.topic as usize).partition(record.partition as i32);
             to_send.key = outputs.key(record);
             to_send.payload = outputs.value(record);
             to_send.headers = headers_of(outputs, record);
@@ -67,16 +66,12 @@ impl OpenTransaction {
 
     /// Ends it by an abort: the log then holds aborted records.
     pub fn abort(self) -> Result<(), ConnectError> {
-        self.producer
-            .abort_transaction(self.patience)
-            .map_err(|e| ConnectError::refused("abort", e))
+        self.producer.abort_transaction(self.patience).map_err(|e| ConnectError::refused("abort", e))
     }
 
     /// Tries to commit it, as a zombie would.
     pub fn commit(self) -> Result<(), ConnectError> {
-        self.producer
-            .commit_transaction(self.patience)
-            .map_err(|e| ConnectError::refused("commit", e))
+        self.producer.commit_transaction(self.patience).map_err(|e| ConnectError::refused("commit", e))
     }
 }
 

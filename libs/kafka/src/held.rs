@@ -24,7 +24,10 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub phase: Phase,
+    /// The driver wants no records of it.
     pub paused: bool,
+    /// The client was told so, too.
+    pub paused_in_client: bool,
     /// Being revoked: nothing more is handed over.
     pub leaving: bool,
 }
@@ -65,8 +68,12 @@ impl HeldPartitions {
             let ticket = self.tickets;
             let phase = Phase::LookUp { ticket };
             let held = self.held.entry(partition);
-            held.and_modify(|h| h.phase = Phase::LookUp { ticket })
-                .or_insert(Held { phase, paused: false, leaving: false });
+            held.and_modify(|h| h.phase = Phase::LookUp { ticket }).or_insert(Held {
+                phase,
+                paused: false,
+                paused_in_client: false,
+                leaving: false,
+            });
             asked.push((partition, ticket));
         }
         asked
@@ -135,8 +142,7 @@ mod tests {
     fn flowing(held: &mut HeldPartitions, partition: u32) {
         let asked = held.look_up(&[partition]);
         assert!(held.looked_up(partition, asked[0].1));
-        held.held.get_mut(&partition).unwrap().phase =
-            Phase::Flowing { next: 0, end: EndWatch::default() };
+        held.held.get_mut(&partition).unwrap().phase = Phase::Flowing { next: 0, end: EndWatch::default() };
     }
 
     #[test]

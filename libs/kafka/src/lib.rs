@@ -21,6 +21,7 @@ mod context;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod flow;
 mod held;
 mod native;
 mod reader;

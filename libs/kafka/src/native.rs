@@ -98,20 +98,6 @@ impl BatchQueue {
         Batch { slots: &mut self.slots }
     }
 
-    /// How many events (rebalances, statistics, errors) wait in the consumer's own queue.
-    pub fn events_waiting(&self) -> usize {
-        // SAFETY: valid client; the queue reference is released at once.
-        unsafe {
-            let events = rd::rd_kafka_queue_get_consumer(self.consumer.client().native_ptr());
-            if events.is_null() {
-                return 0;
-            }
-            let n = rd::rd_kafka_queue_length(events);
-            rd::rd_kafka_queue_destroy(events);
-            n
-        }
-    }
-
     /// The position after the last thing handed over, markers included; `None` before the first.
     pub fn position(&self, topic: &str, partition: u32) -> Option<u64> {
         let topic = CString::new(topic).ok()?;
@@ -136,6 +122,20 @@ impl BatchQueue {
             rd::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), partition as i32, &mut low, &mut high);
         }
         u64::try_from(high).ok()
+    }
+}
+
+/// How many events (rebalances, statistics, errors, logs) wait in a consumer's own queue.
+pub(crate) fn events_waiting(consumer: &BaseConsumer<MemberContext>) -> usize {
+    // SAFETY: valid client; the queue reference is released at once.
+    unsafe {
+        let events = rd::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        if events.is_null() {
+            return 0;
+        }
+        let n = rd::rd_kafka_queue_length(events);
+        rd::rd_kafka_queue_destroy(events);
+        n
     }
 }
 

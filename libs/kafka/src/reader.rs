@@ -7,7 +7,7 @@
 use crate::at_end::Stats;
 use crate::config::Isolation;
 use crate::context::MemberContext;
-use crate::native::BatchQueue;
+use crate::native::{BatchQueue, events_waiting};
 use crate::records::{Run, each_run};
 use crate::scout::{Job, Scout};
 use crate::wake::Waker;
@@ -144,9 +144,9 @@ impl Reader {
             return Ok(source);
         }
         let isolation = if committed_only { Isolation::Committed } else { Isolation::Uncommitted };
-        let consumer: BaseConsumer<MemberContext> = self
-            .config
-            .consumer(&self.group, isolation)?
+        let mut client = self.config.consumer(&self.group, isolation)?;
+        self.config.watch(&mut client);
+        let consumer: BaseConsumer<MemberContext> = client
             .create_with_context(MemberContext::default())
             .map_err(|e| ConnectError::refused("making the recovery consumer", e))?;
         let consumer = Arc::new(consumer);
@@ -156,11 +156,13 @@ impl Reader {
     }
 
     /// Hands over what has arrived. Returns whether there was anything.
-    pub fn pass(
-        &mut self,
-        scout: &Scout,
-        each: &mut dyn FnMut(LogInput<'_>),
-    ) -> Result<bool, WorkerError> {
+    pub fn pass(&mut self, scout: &Scout, each: &mut dyn FnMut(LogInput<'_>)) -> Result<bool, WorkerError> {
+        for source in self.sources.iter().flatten() {
+            // Statistics, errors, logs: they pile up where nobody serves them, also between reads.
+            for _ in 0..events_waiting(&source.consumer) {
+                source.consumer.poll(Duration::ZERO);
+            }
+        }
         if self.reads.is_empty() {
             return Ok(false);
         }
@@ -169,10 +171,6 @@ impl Reader {
         let mut troubled = Vec::new();
         let mut any = false;
         for source in self.sources.iter_mut().flatten() {
-            // Events only: statistics, errors, logs.
-            for _ in 0..=source.queue.events_waiting() {
-                source.consumer.poll(Duration::ZERO);
-            }
             let reads = &mut self.reads;
             each_run(&source.queue.take(), false, |run| match run {
                 Run::Records { topic, partition, records } => {
@@ -199,9 +197,8 @@ impl Reader {
 
     /// Ends the reads whose position has reached their target.
     fn end_reached(&mut self, each: &mut dyn FnMut(LogInput<'_>)) {
-        let stats: [Option<Stats>; 2] = [0, 1].map(|i| {
-            self.sources[i].as_ref().and_then(|s| s.consumer.context().notes().stats.take())
-        });
+        let stats: [Option<Stats>; 2] =
+            [0, 1].map(|i| self.sources[i].as_ref().and_then(|s| s.consumer.context().notes().stats.take()));
         let mut reached = Vec::new();
         for (key, read) in self.reads.iter().filter(|(_, r)| r.running) {
             let index = usize::from(read.stretch.committed_only);

@@ -8,6 +8,7 @@ use crate::config::Isolation;
 use crate::connect;
 use crate::context::MemberContext;
 use crate::error::{Class, classify};
+use crate::native::events_waiting;
 use crate::txn::TxnContext;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
@@ -18,11 +19,14 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Lookups that may wait. Each held partition has at most one, plus one per running read.
 const JOBS_MAX: usize = 16_384;
+
+/// How often the clients' events are served while there is nothing to look up.
+const SERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A lookup.
 #[derive(Debug)]
@@ -114,18 +118,30 @@ impl Thread {
     }
 
     fn run(self, todo: &Receiver<Job>) {
-        while let Ok(job) = todo.recv() {
-            let told = match job {
-                Job::Committed(partitions) => self.committed(&partitions),
-                Job::Bounds { topic, partition, ticket } => self.bounds(topic, partition, ticket),
+        loop {
+            let told = match todo.recv_timeout(SERVE_EVERY) {
+                Ok(Job::Committed(partitions)) => self.committed(&partitions),
+                Ok(Job::Bounds { topic, partition, ticket }) => self.bounds(topic, partition, ticket),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.serve();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Err(text) = told {
                 let _ = self.answers.send(Found::Failed(text));
             }
             self.waker.ring();
-            // Their event queues hold logs and errors only; nobody else serves them.
-            while self.stable.poll(Duration::ZERO).is_some() {}
-            while self.plain.poll(Duration::ZERO).is_some() {}
+            self.serve();
+        }
+    }
+
+    /// Logs and errors of its clients, which pile up where nobody serves them.
+    fn serve(&self) {
+        for consumer in [&self.stable, &self.plain] {
+            for _ in 0..events_waiting(consumer) {
+                consumer.poll(Duration::ZERO);
+            }
         }
     }
 
@@ -197,8 +213,7 @@ impl Thread {
             .map_err(|e| e.to_string())
             .and_then(|c| c.create_with_context(TxnContext::default()).map_err(|e| e.to_string()));
         let done = producer.and_then(|p| {
-            p.init_transactions(self.whose.config.timeouts.transaction.duration())
-                .map_err(|e| e.to_string())
+            p.init_transactions(self.whose.config.timeouts.transaction.duration()).map_err(|e| e.to_string())
         });
         match done {
             Ok(()) => tracing::info!(writer, partition, "fenced"),

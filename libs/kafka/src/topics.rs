@@ -187,10 +187,8 @@ impl Topics {
             .create_with_context(MemberContext::default())
             .map_err(|e| ConnectError::refused("making the probing client", e))?;
         connect::reach(&probe, config)?;
-        let admin = config
-            .client()?
-            .create()
-            .map_err(|e| ConnectError::refused("making the admin client", e))?;
+        let admin =
+            config.client()?.create().map_err(|e| ConnectError::refused("making the admin client", e))?;
         Ok(Self { config: config.clone(), admin, probe })
     }
 
@@ -232,9 +230,10 @@ impl Topics {
     fn settle(&self, created: &[String]) -> Result<(), ConnectError> {
         let since = std::time::Instant::now();
         loop {
-            let missing = Topic::ALL.iter().filter(|t| created.contains(&self.config.topic(**t))).find_map(
-                |topic| connect::partitions(self.probe.client(), &self.config, *topic).err(),
-            );
+            let missing = Topic::ALL
+                .iter()
+                .filter(|t| created.contains(&self.config.topic(**t)))
+                .find_map(|topic| connect::partitions(self.probe.client(), &self.config, *topic).err());
             match missing {
                 None => return Ok(()),
                 Some(error) if since.elapsed() > self.config.timeouts.connect.duration() => {
@@ -323,7 +322,10 @@ mod tests {
     #[test]
     fn differing_partitions_and_unknown_keys_are_refused() {
         let text = DECLARED.replacen("partitions = 12", "partitions = 6", 1);
-        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Partitions { events: 6, windows: 12, .. })));
+        assert!(matches!(
+            TopicsSpec::parse(&text),
+            Err(SpecError::Partitions { events: 6, windows: 12, .. })
+        ));
         let text = DECLARED.replacen("replication", "replicas", 1);
         assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Form(_))));
     }
@@ -333,9 +335,6 @@ mod tests {
         let difference = Difference::Partitions { topic: "evenkeel.marks".into(), declared: 12, found: 3 };
         assert!(difference.to_string().contains("declare 3"));
         let json = serde_json::to_string(&difference).unwrap();
-        assert_eq!(
-            json,
-            r#"{"difference":"partitions","topic":"evenkeel.marks","declared":12,"found":3}"#
-        );
+        assert_eq!(json, r#"{"difference":"partitions","topic":"evenkeel.marks","declared":12,"found":3}"#);
     }
 }

@@ -18,12 +18,15 @@ use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One millisecond: librdkafka's own waits for deliveries go in steps of 100.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
+
+/// How often the client's logs and errors are served while there is no commit: they pile up otherwise.
+const SERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the records of a transaction landed.
 #[derive(Debug, Default)]
@@ -159,13 +162,16 @@ impl From<KafkaError> for Failed {
 type Written = Vec<(u32, Option<CommitMeta>)>;
 
 impl Transactions {
-    fn run(
-        self,
-        todo: &Receiver<(Commit, ConsumerGroupMetadata)>,
-        outcomes: &Sender<Done>,
-        waker: &Waker,
-    ) {
-        while let Ok((commit, group)) = todo.recv() {
+    fn run(self, todo: &Receiver<(Commit, ConsumerGroupMetadata)>, outcomes: &Sender<Done>, waker: &Waker) {
+        loop {
+            let (commit, group) = match todo.recv_timeout(SERVE_EVERY) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.producer.poll(DRAIN_STEP);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let result = self.transact(&commit, &group);
             let mut outputs = commit.outputs;
             outputs.clear();
@@ -284,9 +290,8 @@ impl Transactions {
                 meta.windows_to = end_of(Topic::Windows).unwrap_or(meta.windows_to);
                 meta.marks_to = end_of(Topic::Marks).unwrap_or(meta.marks_to);
                 meta.writer.clone_from(&self.id);
-                let text = meta
-                    .encode()
-                    .map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;
+                let text =
+                    meta.encode().map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;
                 element.set_metadata(text);
             }
             written.push((position.partition, meta));

@@ -10,19 +10,18 @@
 //! recovery.
 
 use crate::context::{MemberContext, Rebalance};
-use crate::held::{HeldPartitions, Phase, Released};
-use crate::native::BatchQueue;
-use crate::reader::{Reader, Stretch, one};
-use crate::records::{Run, each_run};
+use crate::held::{HeldPartitions, Released};
+use crate::native::{BatchQueue, events_waiting};
+use crate::reader::{Reader, Stretch};
 use crate::scout::{Found, Job, Scout, Whose};
 use crate::txn::TxnThread;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig, connect};
 use evenkeel_model::Topic;
 use evenkeel_seam::{LogAction, LogInput, TxnResult, Worker, WorkerError};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,19 +48,19 @@ pub struct WorkerOptions {
 
 /// A worker on Kafka. See [`Worker`] for the order of use.
 pub struct KafkaWorker {
-    config: KafkaConfig,
-    options: WorkerOptions,
-    topic_name: String,
-    partitions: HeldPartitions,
-    scout: Scout,
+    pub(crate) config: KafkaConfig,
+    pub(crate) options: WorkerOptions,
+    pub(crate) topic_name: String,
+    pub(crate) partitions: HeldPartitions,
+    pub(crate) scout: Scout,
     txn: TxnThread,
     in_flight: bool,
     reader: Reader,
     failed: Option<String>,
     closed: bool,
     waker: Arc<Waker>,
-    queue: BatchQueue,
-    consumer: Arc<BaseConsumer<MemberContext>>,
+    pub(crate) queue: BatchQueue,
+    pub(crate) consumer: Arc<BaseConsumer<MemberContext>>,
 }
 
 impl KafkaWorker {
@@ -88,8 +87,7 @@ impl KafkaWorker {
             own_id: options.transactional_id.clone(),
         };
         let scout = Scout::start(whose, Arc::clone(&waker))?;
-        let txn =
-            TxnThread::start(config, &options.transactional_id, options.topic, Arc::clone(&waker))?;
+        let txn = TxnThread::start(config, &options.transactional_id, options.topic, Arc::clone(&waker))?;
         let topic_name = config.topic(options.topic);
         consumer
             .subscribe(&[&topic_name])
@@ -126,7 +124,7 @@ impl KafkaWorker {
     fn serve_events(&mut self) -> Result<(), WorkerError> {
         for _ in 0..EVENTS_MAX {
             match self.consumer.poll(Duration::ZERO) {
-                None if self.queue.events_waiting() == 0 => break,
+                None if events_waiting(&self.consumer) == 0 => break,
                 None => {}
                 Some(Ok(_)) => {
                     // Would be skipped, so better stop: every partition is forwarded to the batch queue.
@@ -247,146 +245,16 @@ impl KafkaWorker {
         Ok(any)
     }
 
-    /// Records of the flowing partitions.
-    fn flow(&mut self, each: &mut dyn FnMut(LogInput<'_>)) -> Result<bool, WorkerError> {
-        let (mut any, mut troubled) = (false, Vec::new());
-        let (held, topic) = (&mut self.partitions.held, self.options.topic);
-        each_run(&self.queue.take(), self.options.headers, |run| match run {
-            Run::Records { partition, records, .. } => {
-                let Some(found) = held.get_mut(&partition).filter(|h| !h.leaving) else { return };
-                let (Phase::Flowing { next, end }, Some(last)) = (&mut found.phase, records.last()) else {
-                    return;
-                };
-                *next = last.offset + 1;
-                end.records();
-                any = true;
-                each(LogInput::Records { partition, topic, records, next: *next, at_end: false });
-            }
-            Run::Error { partition, code, text, .. } => troubled.push((partition, code, text)),
-        });
-        for (partition, code, text) in troubled {
-            self.trouble(partition, code, &text)?;
-        }
-        Ok(any)
-    }
-
-    /// A partition's error message. The client counts it as consumed, so the position is set again.
-    fn trouble(&mut self, partition: u32, code: Code, text: &str) -> Result<(), WorkerError> {
-        let place = format!("{}[{partition}]", self.topic_name);
-        let Some(held) = self.partitions.held.get(&partition) else { return Ok(()) };
-        let Phase::Flowing { next, .. } = held.phase else { return Ok(()) };
-        match code {
-            Code::TopicAuthorizationFailed => {
-                Err(WorkerError::Fatal(format!("{place}: {text}: allow this client to read the topic")))
-            }
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
-                tracing::warn!(place, next, text, "the log does not hold the next offset");
-                let job = Job::Bounds { topic: self.options.topic, partition, ticket: REPOSITION };
-                match self.scout.ask(job) {
-                    true => Ok(()),
-                    false => Err(WorkerError::Fatal("the lookup thread is gone or overloaded".into())),
-                }
-            }
-            _ => {
-                tracing::info!(place, %code, text, "fetch");
-                self.begin(partition, Some(next))
-            }
-        }
-    }
-
-    /// The bounds of a flowing partition whose next offset is not in the log. A log that was trimmed goes
-    /// on at its first record, which the driver sees as a gap; one that ends earlier than what was
-    /// committed has lost acknowledged data. Returns whether the answer was for this.
-    fn reposition(&mut self, partition: u32, ticket: u64, low: u64, high: u64) -> Result<bool, WorkerError> {
-        if ticket != REPOSITION {
-            return Ok(false);
-        }
-        let Some(held) = self.partitions.held.get(&partition) else { return Ok(true) };
-        let Phase::Flowing { next, .. } = held.phase else { return Ok(true) };
-        if next > high {
-            return Err(WorkerError::Fatal(format!(
-                "{}[{partition}] ends at offset {high}, before the position {next}: the log lost \
-                 acknowledged records (unclean leader election?); reset the group's offsets of this \
-                 partition to go on",
-                self.topic_name
-            )));
-        }
-        if next < low {
-            tracing::warn!(partition, next, low, "records were deleted before they were read");
-        }
-        self.begin(partition, Some(next.max(low))).map(|()| true)
-    }
-
-    /// Tells the ends of the log.
-    fn ends(&mut self, each: &mut dyn FnMut(LogInput<'_>)) -> bool {
-        let stats = self.consumer.context().notes().stats.take();
-        let (name, topic) = (&self.topic_name, self.options.topic);
-        let mut any = false;
-        for (&partition, held) in &mut self.partitions.held {
-            let Phase::Flowing { next, end } = &mut held.phase else { continue };
-            if held.paused || held.leaving {
-                continue;
-            }
-            let mut told = None;
-            if end.waits() {
-                let position = self.queue.position(name, partition).unwrap_or(*next).max(*next);
-                let high = self.queue.high(name, partition).unwrap_or(u64::MAX);
-                told = end.reached(position, high).then_some(position);
-            }
-            if let Some(glance) = stats.as_ref().and_then(|s| s.glance(name, partition)) {
-                told = end.confirmed(glance).filter(|at| at >= next).or(told);
-            }
-            if let Some(at) = told {
-                any = true;
-                *next = at.max(*next);
-                each(LogInput::Records { partition, topic, records: &[], next: *next, at_end: true });
-            }
-        }
-        any
-    }
-
-    /// Lets a partition flow from an offset (`None` = the oldest).
-    fn begin(&mut self, partition: u32, from: Option<u64>) -> Result<(), WorkerError> {
-        let Some(held) = self.partitions.held.get_mut(&partition).filter(|h| !h.leaving) else {
-            return Ok(());
-        };
-        let flowed = matches!(held.phase, Phase::Flowing { .. });
-        held.phase = Phase::Flowing { next: from.unwrap_or(0), end: Default::default() };
-        let paused = held.paused;
-        if flowed {
-            self.unassign(&[partition])?;
-        }
-        let offset = from.map_or(Offset::Beginning, |from| Offset::Offset(from as i64));
-        self.queue.forward(&self.topic_name, partition);
-        let begun = one(&self.topic_name, partition, offset)
-            .and_then(|list| self.consumer.incremental_assign(&list));
-        self.queue.forward(&self.topic_name, partition);
-        begun.map_err(|e| self.fatal(partition, &format!("starting at {from:?}"), &e))?;
-        if paused { self.set_paused(partition, true) } else { Ok(()) }
-    }
-
-    fn set_paused(&mut self, partition: u32, paused: bool) -> Result<(), WorkerError> {
-        let Some(held) = self.partitions.held.get_mut(&partition) else { return Ok(()) };
-        held.paused = paused;
-        if !matches!(held.phase, Phase::Flowing { .. }) {
-            return Ok(());
-        }
-        let done = one(&self.topic_name, partition, Offset::Invalid).and_then(|list| match paused {
-            true => self.consumer.pause(&list),
-            false => self.consumer.resume(&list),
-        });
-        done.map_err(|e| self.fatal(partition, "pausing or resuming", &e))
-    }
-
     fn release(&mut self, partition: u32) -> Result<(), WorkerError> {
         self.reader.cancel(partition);
+        self.resume_in_client(partition)?;
         match self.partitions.release(partition) {
             Released::Waits => Ok(()),
             Released::Unassign(partitions) => self.unassign(&partitions),
         }
     }
 
-    fn unassign(&self, partitions: &[u32]) -> Result<(), WorkerError> {
+    pub(crate) fn unassign(&self, partitions: &[u32]) -> Result<(), WorkerError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(&self.topic_name, *partition as i32);
@@ -394,10 +262,6 @@ impl KafkaWorker {
         self.consumer
             .incremental_unassign(&list)
             .map_err(|e| WorkerError::Fatal(format!("giving back {}{partitions:?}: {e}", self.topic_name)))
-    }
-
-    fn fatal(&self, partition: u32, what: &str, error: &KafkaError) -> WorkerError {
-        WorkerError::Fatal(format!("{}[{partition}]: {what}: {error}", self.topic_name))
     }
 
     fn commit(&mut self, commit: evenkeel_seam::Commit) -> Result<(), WorkerError> {
@@ -422,26 +286,16 @@ impl KafkaWorker {
     /// Answers what the group waits for, and every later revocation at once.
     fn let_go(&mut self) {
         self.consumer.context().notes().closing = true;
-        let (_, flowing) = self.partitions.staying();
-        let leaving = self.partitions.held.iter().filter(|(_, h)| h.leaving);
-        let flowing_too = leaving.filter(|(_, h)| matches!(h.phase, Phase::Flowing { .. })).map(|(p, _)| *p);
-        let all: Vec<u32> = flowing.into_iter().chain(flowing_too).collect();
         self.partitions = HeldPartitions::default();
-        if let Err(error) = self.unassign(&all) {
+        let all = self.consumer.assignment();
+        if let Err(error) = all.and_then(|all| self.consumer.incremental_unassign(&all)) {
             tracing::debug!(%error, "leaving");
         }
     }
 }
 
-/// The ticket of a bounds lookup that is not a recovery read's.
-const REPOSITION: u64 = 0;
-
 impl Worker for KafkaWorker {
-    fn poll(
-        &mut self,
-        wait: Duration,
-        each: &mut dyn FnMut(LogInput<'_>),
-    ) -> Result<(), WorkerError> {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(LogInput<'_>)) -> Result<(), WorkerError> {
         if let Some(text) = &self.failed {
             return Err(WorkerError::Fatal(text.clone()));
         }
@@ -465,9 +319,12 @@ impl Worker for KafkaWorker {
                     _ => Ok(()),
                 }
             }
-            LogAction::Start { partition, from } => self.begin(partition, from),
-            LogAction::Pause { partition } => self.set_paused(partition, true),
-            LogAction::Resume { partition } => self.set_paused(partition, false),
+            LogAction::Start { partition, from } => {
+                self.pause(partition, false)?;
+                self.begin(partition, from)
+            }
+            LogAction::Pause { partition } => self.pause(partition, true),
+            LogAction::Resume { partition } => self.pause(partition, false),
             LogAction::Commit(commit) => self.commit(commit),
             LogAction::Release { partition } => self.release(partition),
         }
@@ -479,9 +336,7 @@ impl Worker for KafkaWorker {
         }
         let until = Instant::now() + self.config.timeouts.close.duration();
         self.let_go();
-        self.consumer
-            .close_queue()
-            .map_err(|e| WorkerError::Fatal(format!("leaving the group: {e}")))?;
+        self.consumer.close_queue().map_err(|e| WorkerError::Fatal(format!("leaving the group: {e}")))?;
         while !self.consumer.closed() {
             if Instant::now() >= until {
                 return Err(WorkerError::Fatal(format!(

@@ -12,8 +12,8 @@ use evenkeel_live::parts::kafka::{KafkaPart, LocalBroker, fresh_prefix};
 use evenkeel_model::Topic;
 use evenkeel_seam::{AppendError, Appender, LogAction, Outputs, Position, TxnResult, Worker, WorkerError};
 use member::{Member, Told, acks, both, fresh, holds, on, send};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_commit_comes_back_to_the_next_worker_with_its_way_back() {
@@ -118,23 +118,48 @@ fn the_end_is_told_again_and_again_while_fetches_are_answered() {
     assert!(ends[&1].iter().all(|next| *next == 1), "{ends:?}");
 }
 
-#[test]
-fn a_pause_at_the_end_of_the_log_skips_nothing() {
-    let config = fresh("pause", 1);
+/// Pauses `paused` of two partitions at the end of their logs; what comes then is handed over after the
+/// resume, all of it and in order.
+fn pause(test: &str, paused: &[u32]) {
+    let config = fresh(test, 2);
     let mut appender = KafkaAppender::connect(&config).unwrap();
-    send(&mut appender, 0, &["a"]);
+    (0..2).for_each(|p| send(&mut appender, p, &["a"]));
     let mut worker = Member::join(&config, Topic::Events, "w");
     worker.start_assigned();
-    worker.at_end();
-    worker.act(LogAction::Pause { partition: 0 });
-    send(&mut appender, 0, &["b", "c"]);
+    worker.start_assigned();
+    let mut ended = BTreeSet::new();
+    while ended.len() < 2 {
+        ended.insert(worker.at_end().0);
+    }
+    paused.iter().for_each(|p| worker.act(LogAction::Pause { partition: *p }));
+    (0..2).for_each(|p| send(&mut appender, p, &["b", "c"]));
     for _ in 0..20 {
         worker.poll(Duration::from_millis(20)).unwrap();
     }
-    assert_eq!(worker.values(Topic::Events), ["a"]);
-    worker.act(LogAction::Resume { partition: 0 });
-    worker.wait_for("c", |told| matches!(told, Told::Record { value, .. } if value == "c").then_some(()));
-    assert_eq!(worker.values(Topic::Events), ["a", "b", "c"]);
+    let of = |worker: &Member, p: u32| -> Vec<String> {
+        let values = worker.told.iter().filter_map(|told| match told {
+            Told::Record { partition, value, .. } if *partition == p => Some(value.clone()),
+            _ => None,
+        });
+        values.collect()
+    };
+    paused.iter().for_each(|p| assert_eq!(of(&worker, *p), ["a"]));
+    paused.iter().for_each(|p| worker.act(LogAction::Resume { partition: *p }));
+    let deadline = Instant::now() + member::DEADLINE;
+    while worker.values(Topic::Events).len() < 6 && Instant::now() < deadline {
+        worker.poll(Duration::from_millis(20)).unwrap();
+    }
+    (0..2).for_each(|p| assert_eq!(of(&worker, p), ["a", "b", "c"]));
+}
+
+#[test]
+fn pausing_one_partition_at_the_end_of_the_log_skips_nothing() {
+    pause("pause-one", &[0]);
+}
+
+#[test]
+fn pausing_all_partitions_at_the_end_of_the_log_skips_nothing() {
+    pause("pause-all", &[0, 1]);
 }
 
 #[test]
@@ -225,7 +250,7 @@ fn handover(protocol: GroupProtocol) {
         a.start_assigned();
     }
     // Past the end of each log: the pause of the rebalance must not skip what comes next.
-    let mut ended = std::collections::BTreeSet::new();
+    let mut ended = BTreeSet::new();
     while ended.len() < 4 {
         ended.insert(a.at_end().0);
     }
@@ -275,6 +300,38 @@ fn a_joining_member_takes_over_exactly_with_the_classic_protocol() {
 #[test]
 fn a_joining_member_takes_over_exactly_with_kip_848() {
     handover(GroupProtocol::Consumer);
+}
+
+/// A partition that starts while the revocation of another one is open must not be handed over twice when
+/// the revocation ends.
+#[test]
+fn a_start_during_a_revocation_repeats_nothing() {
+    let config = fresh("start-revoking", 4);
+    let mut appender = KafkaAppender::connect(&config).unwrap();
+    (0..4).for_each(|p| send(&mut appender, p, &["a", "b"]));
+    let mut a = Member::join(&config, Topic::Events, "a");
+    (0..4).for_each(|_| {
+        a.assigned();
+    });
+    let mut b = Member::join(&config, Topic::Events, "b");
+    let mut leaving = Vec::new();
+    both(&mut a, &mut b, "revocation", |a, _| {
+        let revoking = a.told.iter().find_map(|told| match told {
+            Told::Revoking { partitions, .. } => Some(partitions.clone()),
+            _ => None,
+        });
+        leaving = revoking.unwrap_or_default();
+        !leaving.is_empty()
+    });
+    let staying: Vec<u32> = (0..4).filter(|p| !leaving.contains(p)).collect();
+    staying.iter().for_each(|p| a.start(*p, None));
+    both(&mut a, &mut b, "records", |a, _| a.values(Topic::Events).len() >= 2 * staying.len());
+    leaving.iter().for_each(|p| a.act(LogAction::Release { partition: *p }));
+    (0..4).for_each(|p| send(&mut appender, p, &["c"]));
+    both(&mut a, &mut b, "more records", |a, _| {
+        a.values(Topic::Events).iter().filter(|v| *v == "c").count() >= staying.len()
+    });
+    assert_eq!(a.values(Topic::Events).len(), 3 * staying.len(), "{:#?}", a.told);
 }
 
 #[test]
