@@ -111,10 +111,17 @@ impl Accumulator {
         to.count = u64::from(self.count);
         (to.min, to.max) = (self.min, self.max);
         (to.sum, to.sum_lo) = (self.sum, self.sum_lo);
-        (to.mean, to.m2) = (self.mean, self.m2);
+        (to.mean, to.m2) = (self.mean(), self.m2);
         (to.first, to.first_ts, to.first_seq) =
             (self.first, t_start + i64::from(self.first_ms), self.first_seq);
         (to.last, to.last_ts, to.last_seq) = (self.last, t_start + i64::from(self.last_ms), self.last_seq);
+    }
+
+    /// The running mean drifts by a rounding per event, the compensated sum does not: the mean is taken from
+    /// the sum, unless that went beyond the largest double.
+    fn mean(&self) -> f64 {
+        let sum = self.sum + self.sum_lo;
+        if sum.is_finite() { sum / f64::from(self.count) } else { self.mean }
     }
 
     /// The accumulator that wrote `from`: late events continue it.

@@ -207,11 +207,11 @@ impl Window {
         shapes: &Shapes,
     ) -> EventBatch {
         let names = shapes.names(self.shape);
-        let column = |name: &Box<str>| FieldColumn { name: name.to_string(), ..FieldColumn::default() };
+        let column = |name: &str| FieldColumn { name: name.to_owned(), ..FieldColumn::default() };
         let mut batch = EventBatch {
             stream_id: id.to_owned(),
             arrival_ms: self.first_arrival,
-            fields: names.iter().map(column).collect(),
+            fields: names.iter().map(|name| column(name)).collect(),
             ..EventBatch::default()
         };
         events.for_each(|event| event.append_to(&mut batch));

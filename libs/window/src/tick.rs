@@ -83,8 +83,7 @@ impl Core {
             return;
         }
         for (slot, series_at, window_id, _) in self.late.keys() {
-            loop {
-                let Some(stream) = self.registry.streams.get(slot) else { break };
+            while let Some(stream) = self.registry.streams.get(slot) {
                 let size_ms = self.settings.classes[stream.class as usize].sizes_ms[series_at as usize];
                 let front = stream.series[series_at as usize].pending.front();
                 let t_start = front.and_then(|id| self.windows.get(*id)).map(|w| w.t_start);

@@ -57,14 +57,19 @@ impl Measured {
         batch.fields.iter_mut().for_each(|f| f.values.reserve(64));
         let before = ALLOCATED.load(Ordering::Relaxed);
         let partition = Partition { number: 0, count: 1, writer: String::new(), hash_seed: 3 };
-        Self { core: Core::new(&settings, partition).unwrap(), batch, offset: 0, before }
+        Self {
+            core: Core::new(&settings, partition).expect("settings of the test"),
+            batch,
+            offset: 0,
+            before,
+        }
     }
 
     /// One batch of `events` events, 20 ms apart from `ts` after BASE, seqs `step` apart.
     fn send(&mut self, stream: usize, ts: i64, events: u64, step: u64) {
         use std::fmt::Write;
         self.batch.stream_id.clear();
-        write!(self.batch.stream_id, "fleet/device-{stream:07}").unwrap();
+        write!(self.batch.stream_id, "fleet/device-{stream:07}").expect("text");
         self.batch.arrival_ms = BASE + ts;
         self.batch.ts.clear();
         self.batch.seq.clear();
