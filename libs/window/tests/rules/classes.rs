@@ -18,7 +18,7 @@ fn buffered(policy: Policy, change: impl FnOnce(&mut Class)) -> World {
 fn row(world: &mut World) -> (u64, Vec<u64>, f64) {
     world.one("d", 30 * S, 999);
     world.tick();
-    let row = world.rows().next().unwrap();
+    let row = world.rows().next().expect("a row");
     let seqs = row.seqs.iter().flat_map(|r| r.lo..=r.hi).collect();
     assert_eq!(row.seqs.iter().map(|r| r.count).sum::<u64>(), row.count, "{row:?}");
     (row.count, seqs, row.stats[0].sum)
