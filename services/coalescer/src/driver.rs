@@ -7,9 +7,9 @@
 //! Keeps: one transaction per tick, offsets and metadata always together; a revocation commits first, a loss
 //! does not; outputs of records consumed during a commit wait for the next one.
 
-use crate::encode::{Source, encode, undecodable};
+use crate::encode::encode;
+use crate::feed::feed;
 use crate::recovery::Recovery;
-use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
 use evenkeel_seam::CommitMeta;
@@ -65,6 +65,15 @@ pub enum Event {
         needed: u64,
         /// First offset there is.
         log_start: u64,
+    },
+    /// A window size left the configuration with windows open: they are not written.
+    SizeRemoved {
+        /// The partition.
+        partition: u32,
+        /// The size, ms.
+        size_ms: i64,
+        /// Events in its open windows.
+        events: u64,
     },
     /// A record could not be decoded; it is in `dlq`.
     Undecodable {
@@ -236,6 +245,7 @@ impl Driver {
             writer: self.options.writer.clone(),
             hash_seed: self.options.hash_seed,
         };
+        self.tell_removed_sizes(partition, committed.as_ref(), out);
         let settings = &self.options.settings;
         let (core, recovery) = match committed {
             Some(Position { offset, meta: Some(meta), .. }) => {
@@ -257,6 +267,16 @@ impl Driver {
                 self.step_recovery(partition, out);
             }
             Err(error) => out.push(Action::Stop(Stop::Refused(error))),
+        }
+    }
+
+    /// Open windows of a size that left the configuration are not written.
+    fn tell_removed_sizes(&self, partition: u32, committed: Option<&Position>, out: &mut Vec<Action>) {
+        let sizes = self.options.settings.sizes_ms();
+        let Some(meta) = committed.and_then(|p| p.meta.as_ref()) else { return };
+        for size in meta.ledger.sizes.iter().filter(|s| s.in_open > 0 && !sizes.contains(&s.size_ms)) {
+            let (size_ms, events) = (size.size_ms, size.in_open);
+            out.push(Action::Say(Event::SizeRemoved { partition, size_ms, events }));
         }
     }
 
@@ -466,36 +486,6 @@ impl Driver {
         self.paused = true;
         out.push(Action::Say(Event::Paused));
         out.extend(self.held.keys().map(|p| Action::Log(LogAction::Pause { partition: *p })));
-    }
-}
-
-/// One record into a live core.
-fn feed(
-    core: &mut Core,
-    partition: u32,
-    record: &RecordRef<'_>,
-    batch: &mut EventBatch,
-    outputs: &mut Outputs,
-    out: &mut Vec<Action>,
-) {
-    let source = Source { partition, offset: record.offset };
-    match decode_batch(record.value.unwrap_or_default(), batch) {
-        Ok(()) => {
-            core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
-        }
-        Err(error) => {
-            let error = error.to_string();
-            core.feed_undecodable();
-            undecodable(source, record, &error, outputs);
-            out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
-        }
-    }
-}
-
-/// A foreign producer may set no arrival: then it is the record's own timestamp.
-pub(crate) fn stamp(batch: &mut EventBatch, record: &RecordRef<'_>) {
-    if batch.arrival_ms == ARRIVAL_UNSET_MS {
-        batch.arrival_ms = record.timestamp_ms;
     }
 }
 

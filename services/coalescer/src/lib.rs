@@ -5,6 +5,7 @@
 mod config;
 mod driver;
 mod encode;
+mod feed;
 mod recovery;
 mod run;
 mod watch;

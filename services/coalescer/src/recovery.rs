@@ -1,6 +1,6 @@
 //! "Assigned a partition" of docs/recovery.md: which reads, in which order, and what each feeds.
 
-use crate::driver::stamp;
+use crate::feed::stamp;
 use evenkeel_codec::{decode_batch, decode_mark, decode_row_head};
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_seam::{CommitMeta, LogAction, RecordRef};

@@ -44,6 +44,14 @@ event! {
 }
 
 event! {
+    /// A window size left the configuration.
+    struct SizeRemoved WARN "coalescer.size.removed" "a window size left the configuration; its open windows are not written (docs/operations.md)" {
+        values { partition: u32, size_ms: i64, events: u64 }
+        limit("", 0);
+    }
+}
+
+event! {
     /// A transaction was aborted.
     struct Aborted<'a> WARN "coalescer.transaction.aborted" "a transaction was aborted; its partitions recover" {
         values {}
@@ -163,6 +171,10 @@ impl Watch {
             Event::LogCut { topic, partition, needed, log_start } => {
                 let (topic, partition) = (topic.as_str(), *partition);
                 LogCut { partition, topic, needed: *needed, log_start: *log_start }.emit(&self.emitter);
+            }
+            Event::SizeRemoved { partition, size_ms, events } => {
+                let (partition, size_ms, events) = (*partition, *size_ms, *events);
+                SizeRemoved { partition, size_ms, events }.emit(&self.emitter);
             }
             Event::Undecodable { partition, offset, error } => {
                 self.status.undecodable += 1;

@@ -1,0 +1,38 @@
+//! One record of `events` into a core: decoded, stamped, and to `dlq` if it cannot be read.
+
+use crate::driver::{Action, Event};
+use crate::encode::{Source, encode, undecodable};
+use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
+use evenkeel_model::EventBatch;
+use evenkeel_seam::{Outputs, RecordRef};
+use evenkeel_window::Core;
+
+/// One record into a live core.
+pub(crate) fn feed(
+    core: &mut Core,
+    partition: u32,
+    record: &RecordRef<'_>,
+    batch: &mut EventBatch,
+    outputs: &mut Outputs,
+    out: &mut Vec<Action>,
+) {
+    let source = Source { partition, offset: record.offset };
+    match decode_batch(record.value.unwrap_or_default(), batch) {
+        Ok(()) => {
+            core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
+        }
+        Err(error) => {
+            let error = error.to_string();
+            core.feed_undecodable();
+            undecodable(source, record, &error, outputs);
+            out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
+        }
+    }
+}
+
+/// A foreign producer may set no arrival: then it is the record's own timestamp.
+pub(crate) fn stamp(batch: &mut EventBatch, record: &RecordRef<'_>) {
+    if batch.arrival_ms == ARRIVAL_UNSET_MS {
+        batch.arrival_ms = record.timestamp_ms;
+    }
+}
