@@ -44,7 +44,8 @@ pub struct Server {
 impl Server {
     /// Starts everything. `logs`: where log lines go.
     pub fn start(config: &ServerConfig, data_dir: &Path, logs: LogTo) -> Result<Self, Failure> {
-        let internal = |what: &str, e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{what}: {e}"));
+        let internal =
+            |what: &str, e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{what}: {e}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

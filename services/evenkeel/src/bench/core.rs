@@ -66,7 +66,8 @@ fn feed(options: &Options, batch_events: usize) -> Result<f64, SettingsError> {
     let mut batch = template(batch_events);
     let mut rows = 0u64;
     let mut drop_rows = |output: Output<'_>| rows += u64::from(matches!(output, Output::Row(_)));
-    let tick = TickInput { at_end: false, worker_quiet_ms: 0, rows_max: usize::MAX, free_bytes: 0, ending: false };
+    let tick =
+        TickInput { at_end: false, worker_quiet_ms: 0, rows_max: usize::MAX, free_bytes: 0, ending: false };
     let span_ms = STEP_MS * batch_events as i64;
     let rounds = options.events.div_ceil(options.streams * batch_events).max(1);
     let start_ms = 1_700_000_000_000;

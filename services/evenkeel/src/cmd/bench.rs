@@ -32,7 +32,8 @@ pub struct Core {
 /// Runs the command. Exit 0 also when a goal is not met: the report says so.
 pub fn execute(what: &What) -> Result<Exit, Failure> {
     let What::Core(args) = what;
-    let options = bench::core::Options { streams: args.streams.max(1), events: args.events, runs: args.runs.max(1) };
+    let options =
+        bench::core::Options { streams: args.streams.max(1), events: args.events, runs: args.runs.max(1) };
     let report = bench::core::run(&options).map_err(|e| Failure::new(Exit::Internal, e))?;
     if args.json {
         let text = serde_json::to_string(&report).map_err(|e| Failure::new(Exit::Internal, e))?;

@@ -48,7 +48,8 @@ pub struct Args {
 /// Runs the command.
 pub fn execute(args: &Args) -> Result<Exit, Failure> {
     let config = ServerConfig::of_demo(&args.config.overrides()?)?;
-    let storage = |e: std::io::Error| Failure::new(Exit::Storage, format!("no place for the demo's data: {e}"));
+    let storage =
+        |e: std::io::Error| Failure::new(Exit::Storage, format!("no place for the demo's data: {e}"));
     let scratch = match &args.data_dir {
         Some(_) => None,
         None => Some(tempfile::tempdir().map_err(storage)?),
@@ -129,7 +130,8 @@ impl View {
         terminal.draw(|frame| screen.draw(frame))?;
         while event::poll(Duration::ZERO)? {
             if let Event::Key(key) = event::read()? {
-                let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+                let interrupt =
+                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
                 if interrupt || key.code == KeyCode::Char('q') {
                     return Ok(true);
                 }

@@ -89,7 +89,8 @@ fn load_file(args: &Args, given: &Path) -> Result<Exit, Failure> {
     let settings =
         config.process.telemetry_settings("evenkeel-run", env!("CARGO_PKG_VERSION"), "", LogTo::Stderr);
     let telemetry = Telemetry::start(&settings)?;
-    let run = FileRun { args, given, config: &config, drain, telemetry: &telemetry, progress: Progress::new() };
+    let run =
+        FileRun { args, given, config: &config, drain, telemetry: &telemetry, progress: Progress::new() };
     let outcome = run.go(began);
     run.progress.clear();
     telemetry.shutdown(config.process.telemetry.flush_timeout.duration());

@@ -122,7 +122,12 @@ impl Device {
             Kind::Wearable => {
                 let phase = ts as f64 / 160.0;
                 let (ax, ay) = (phase.sin() + noise / 8.0, phase.cos() + noise / 8.0);
-                vec![("ax", ax), ("ay", ay), ("az", 1.0 + noise / 16.0), ("pulse", 72.0 + 8.0 * (phase / 50.0).sin())]
+                vec![
+                    ("ax", ax),
+                    ("ay", ay),
+                    ("az", 1.0 + noise / 16.0),
+                    ("pulse", 72.0 + 8.0 * (phase / 50.0).sin()),
+                ]
             }
         };
         Reading { ts, seq: self.seq, fields }

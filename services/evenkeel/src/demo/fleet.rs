@@ -65,7 +65,8 @@ impl Fleet {
     pub fn new(options: FleetOptions, now_ms: i64) -> Self {
         let seed = |n: u32| options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(u64::from(n));
         let bowl = |n| Device::new(format!("bowl/{n:04}"), Kind::Bowl, seed(n), now_ms);
-        let wearable = |n| Device::new(format!("wearable/{n:04}"), Kind::Wearable, seed(n ^ 0x8000_0000), now_ms);
+        let wearable =
+            |n| Device::new(format!("wearable/{n:04}"), Kind::Wearable, seed(n ^ 0x8000_0000), now_ms);
         let mut devices: Vec<Device> =
             (0..options.bowls).map(bowl).chain((0..options.wearables).map(wearable)).collect();
         if let Some(last) = devices.last_mut() {

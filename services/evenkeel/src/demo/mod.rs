@@ -115,7 +115,10 @@ pub fn run(
     let began = Instant::now();
     let mut screen = Screen {
         total: options.runs_for,
-        addresses: format!("ingest http://{}/v1/events · metrics http://{}/metrics", stage.ingest, stage.admin),
+        addresses: format!(
+            "ingest http://{}/v1/events · metrics http://{}/metrics",
+            stage.ingest, stage.admin
+        ),
         devices,
         planned_bytes: stage.planned_bytes,
         ..Screen::default()
@@ -138,7 +141,6 @@ pub fn run(
     let verdict = judge(stage.local, stage.base_size_ms, &lock(&sent))?;
     Ok(verdict)
 }
-
 
 fn fleet_options(options: &DemoOptions) -> FleetOptions {
     FleetOptions {

@@ -50,7 +50,8 @@ impl Sender {
 
     /// Sends events as NDJSON; how many were accepted. `Ok` = they are in the log.
     pub async fn send(&mut self, body: String) -> Result<u64, SendError> {
-        let answer = tokio::time::timeout(TIMEOUT, self.exchange(body)).await.unwrap_or(Err(SendError::Timeout));
+        let answer =
+            tokio::time::timeout(TIMEOUT, self.exchange(body)).await.unwrap_or(Err(SendError::Timeout));
         if answer.is_err() {
             self.connection = None;
         }
@@ -94,7 +95,8 @@ pub fn ndjson(fleet: &Fleet, sendings: &[Sending]) -> String {
     for sending in sendings {
         let id = fleet.id(sending.device);
         for reading in &sending.readings {
-            let _ = write!(body, r#"{{"stream_id":"{id}","ts":{},"seq":{},"fields":{{"#, reading.ts, reading.seq);
+            let _ =
+                write!(body, r#"{{"stream_id":"{id}","ts":{},"seq":{},"fields":{{"#, reading.ts, reading.seq);
             for (at, (name, value)) in reading.fields.iter().enumerate() {
                 let comma = if at == 0 { "" } else { "," };
                 let _ = write!(body, r#"{comma}"{name}":{value}"#);

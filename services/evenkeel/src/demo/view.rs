@@ -111,12 +111,14 @@ impl Screen {
 
     fn windows(&self) -> Table<'_> {
         let sizes: Vec<i64> = self.coalescer.rows.keys().copied().collect();
-        let head = std::iter::once("rows closed by".to_owned()).chain(sizes.iter().map(|s| format!("{} s", s / 1000)));
+        let head = std::iter::once("rows closed by".to_owned())
+            .chain(sizes.iter().map(|s| format!("{} s", s / 1000)));
         let rows = ClosedBy::ALL.iter().filter(|c| **c != ClosedBy::Late).map(|closed_by| {
             let numbers = sizes.iter().map(|size| count(self.coalescer.rows[size][closed_by.index()]));
             Row::new(std::iter::once(closed_by.to_string()).chain(numbers).collect::<Vec<_>>())
         });
-        let widths = std::iter::once(Constraint::Length(16)).chain(sizes.iter().map(|_| Constraint::Length(10)));
+        let widths =
+            std::iter::once(Constraint::Length(16)).chain(sizes.iter().map(|_| Constraint::Length(10)));
         Table::new(rows, widths)
             .header(Row::new(head.collect::<Vec<_>>()).style(Style::new().add_modifier(Modifier::BOLD)))
             .block(Block::bordered().title(" windows "))
@@ -138,7 +140,10 @@ impl Screen {
         lines.push(Line::from(Span::styled(text, Style::new().fg(color).add_modifier(Modifier::BOLD))));
         lines.push(pair("rows stored", count(self.sink.rows)));
         lines.push(pair("late merged", count(self.sink.late_merged)));
-        lines.push(pair("ticks (merged)", format!("{} ({})", self.coalescer.ticks, self.coalescer.ticks_merged)));
+        lines.push(pair(
+            "ticks (merged)",
+            format!("{} ({})", self.coalescer.ticks, self.coalescer.ticks_merged),
+        ));
         lines.push(pair("tick jitter", format!("{:.1} ms", self.coalescer.jitter.as_secs_f64() * 1000.0)));
         Paragraph::new(lines).block(Block::bordered().title(" events (5 s windows) "))
     }
