@@ -3,8 +3,8 @@
 
 use crate::rng::Rng;
 use crate::sample::{Sample, batch_of};
-use crate::settings::Settings;
-use crate::step::{START_MS, Scenario, Step, Timeline};
+use crate::settings::{Class, Settings};
+use crate::step::{START_MS, Scenario, Service, Step, Timeline};
 
 /// Every named history.
 pub fn all() -> Vec<Scenario> {
@@ -16,6 +16,7 @@ pub fn all() -> Vec<Scenario> {
         stuck_and_skewed_clocks(),
         silence_and_return(),
         sorted_by_stream(),
+        below_the_floor(),
     ]
 }
 
@@ -176,7 +177,47 @@ pub fn sorted_by_stream() -> Scenario {
         }
     }
     let mut scenario = story.told("a file sorted by stream");
-    scenario.settings.max_age_ms = 100 * 366 * 86_400_000;
+    scenario.settings.max_age_ms = 100 * 365 * 86_400_000;
+    scenario
+}
+
+/// A forgotten stream's mark becomes the floor; then an unknown stream sends an event below it (its ingest is
+/// behind, so it is not `too_old`), and the worker dies before the windows around it are out: the replay
+/// must find the event late again.
+pub fn below_the_floor() -> Scenario {
+    let mut story = Story::new(8);
+    let first = story.sample(1_000, 1);
+    story.send_at("quiet/1", 1_000, &[first]);
+    let steady = story.steady(0, 100_000, 4, 1);
+    story.send("steady/1", &steady, 4);
+    for (at, name) in [(67_100, "late/1"), (67_300, "late/2")] {
+        story.line.at(at - 10, Step::Skew { by_ms: -9_000 });
+        let below = story.sample(4_200, 1);
+        story.send_at(name, at, &[below]);
+        story.line.at(at + 10, Step::Skew { by_ms: 0 });
+    }
+    let (service, worker) = (Service::Coalescer, 0);
+    story.line.at(69_500, Step::Kill { service, worker, after_actions: 0 });
+    story.line.at(70_000, Step::Restart { service, worker });
+    let mut scenario = story.told("an event below the floor, then a crash");
+    let class = Class {
+        sizes_ms: vec![5_000, 15_000],
+        lateness_ms: 3_000,
+        idle_timeout_ms: 8_000,
+        ..scenario.settings.classes[0].clone()
+    };
+    scenario.settings = Settings {
+        partitions: 1,
+        classes: vec![class],
+        max_future_ms: 10_000,
+        max_age_ms: 60_000,
+        clock_slack_ms: 4_000,
+        idle_evict_ms: 9_000,
+        open_age_max_ms: 25_000,
+        outage_max_ms: 12_000,
+        mark_refresh_ms: 5_000,
+        ..Settings::product()
+    };
     scenario
 }
 

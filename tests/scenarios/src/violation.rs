@@ -29,6 +29,8 @@ pub enum Rule {
     Floor,
     /// A driver asked for something the seam forbids.
     Protocol,
+    /// A driver panicked.
+    Panic,
     /// Rows that are functions of the log do not depend on what crashed.
     Crashes,
 }
@@ -49,6 +51,7 @@ impl Rule {
             Self::Drained => "drained",
             Self::Floor => "floor",
             Self::Protocol => "protocol",
+            Self::Panic => "no-panic",
             Self::Crashes => "crashes",
         }
     }

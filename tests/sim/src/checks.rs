@@ -19,6 +19,8 @@ pub struct Checks {
     /// How far each partition's live clock may have come, ms.
     allowed: BTreeMap<u32, i64>,
     found: Vec<Violation>,
+    /// Virtual time, ms: when something is found.
+    pub now_ms: i64,
     /// Recoveries seen.
     pub recoveries: u64,
 }
@@ -29,12 +31,19 @@ const FOUND_MAX: usize = 200;
 impl Checks {
     /// Nothing seen yet.
     pub fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), allowed: BTreeMap::new(), found: Vec::new(), recoveries: 0 }
+        Self {
+            settings: settings.clone(),
+            allowed: BTreeMap::new(),
+            found: Vec::new(),
+            now_ms: 0,
+            recoveries: 0,
+        }
     }
 
     /// A rule was broken.
     pub fn report(&mut self, rule: Rule, what: impl Into<String>) {
         if self.found.len() < FOUND_MAX {
+            let what = format!("at {:.3}: {}", self.now_ms as f64 / 1_000.0, what.into());
             self.found.push(Violation::new(rule, what));
         }
     }

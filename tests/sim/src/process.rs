@@ -9,7 +9,7 @@ use crate::store::{SimRows, SimStore};
 use evenkeel_coalescer as coalescer;
 use evenkeel_model::Topic;
 use evenkeel_scenarios::{Rule, Settings};
-use evenkeel_seam::{LogAction, LogInput, Outputs, Position, Rows, Worker, WorkerError};
+use evenkeel_seam::{LogAction, LogInput, Position, Rows, Worker, WorkerError};
 use evenkeel_sink as sink;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,13 +38,20 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct Coalescer {
     name: String,
-    driver: coalescer::Driver,
+    watched: Watched,
     worker: SimWorker,
-    actions: Vec<coalescer::Action>,
     metronome: Metronome,
-    at_end: BTreeSet<u32>,
     told_end: bool,
     told_drain: bool,
+}
+
+/// A coalescer's driver, checked after each input.
+#[derive(Debug)]
+struct Watched {
+    driver: coalescer::Driver,
+    actions: Vec<coalescer::Action>,
+    /// Partitions that saw the end of the log since the last tick.
+    at_end: BTreeSet<u32>,
 }
 
 /// A sink worker.
@@ -166,54 +173,48 @@ impl Coalescer {
         };
         let (topic, group, transactional_id) = (Topic::Events, COALESCERS.to_owned(), name.clone());
         Self {
-            driver: coalescer::Driver::new(options),
+            watched: Watched {
+                driver: coalescer::Driver::new(options),
+                actions: Vec::new(),
+                at_end: BTreeSet::new(),
+            },
             worker: SimWorker::new(log, WorkerOptions { topic, group, transactional_id }),
             name,
-            actions: Vec::new(),
             metronome: Metronome {
                 interval_ms: settings.interval_ms,
                 next_ms: now_ms + settings.interval_ms,
             },
-            at_end: BTreeSet::new(),
             told_end: false,
             told_drain: false,
         }
     }
 
     fn turn(&mut self, now_ms: i64, around: &mut Around<'_>) -> Turn {
-        let (driver, actions, at_end) = (&mut self.driver, &mut self.actions, &mut self.at_end);
+        let watched = &mut self.watched;
         let polled = self.worker.poll(Duration::ZERO, &mut |input| {
-            if let LogInput::Records { partition, topic: Topic::Events, at_end: true, .. } = &input {
-                at_end.insert(*partition);
-            }
-            driver.apply(now_ms, coalescer::Input::Log(input), actions);
+            watched.apply(now_ms, coalescer::Input::Log(input), around);
         });
         if let Err(error) = polled {
             return broken(error);
         }
         if around.ending && !std::mem::replace(&mut self.told_end, true) {
-            self.driver.apply(now_ms, coalescer::Input::End, &mut self.actions);
+            self.watched.apply(now_ms, coalescer::Input::End, around);
         }
         if around.draining && !std::mem::replace(&mut self.told_drain, true) {
-            self.driver.apply(now_ms, coalescer::Input::Drain, &mut self.actions);
+            self.watched.apply(now_ms, coalescer::Input::Drain, around);
         }
         let turn = self.perform(around);
         if turn != Turn::Alive || !self.metronome.is_due(now_ms) {
             return turn;
         }
-        self.driver.apply(now_ms, coalescer::Input::Tick, &mut self.actions);
+        self.watched.apply(now_ms, coalescer::Input::Tick, around);
         self.perform(around)
     }
 
     fn perform(&mut self, around: &mut Around<'_>) -> Turn {
-        let actions = std::mem::take(&mut self.actions);
-        let mut ticked = None;
-        for action in actions {
+        for action in std::mem::take(&mut self.watched.actions) {
             match action {
                 coalescer::Action::Log(action) => {
-                    if let LogAction::Commit(commit) = &action {
-                        self.check_tick(around, ticked.take(), Some(&commit.outputs));
-                    }
                     if around.burns() {
                         return Turn::Died;
                     }
@@ -222,8 +223,10 @@ impl Coalescer {
                         return broken(error);
                     }
                 }
-                coalescer::Action::Say(coalescer::Event::Ticked { rows, .. }) => ticked = Some(rows),
-                coalescer::Action::Say(event) => self.hear(around, &event),
+                coalescer::Action::Say(coalescer::Event::Ticked { .. }) => {}
+                coalescer::Action::Say(event) => {
+                    around.log.cluster().note_of(&self.name, &format!("{event:?}"));
+                }
                 coalescer::Action::Stop(coalescer::Stop::Drained) => {
                     let closed = self.worker.close();
                     return closed.map_or_else(broken, |()| Turn::Left);
@@ -231,26 +234,43 @@ impl Coalescer {
                 coalescer::Action::Stop(stop) => return Turn::Broken(format!("{stop:?}")),
             }
         }
-        self.check_tick(around, ticked, None);
         Turn::Alive
     }
+}
 
-    fn check_tick(&mut self, around: &mut Around<'_>, rows: Option<usize>, outputs: Option<&Outputs>) {
-        if let Some(rows) = rows {
-            around.checks.ticked(around.log, &self.driver, &self.at_end, rows, outputs);
-            self.at_end.clear();
+impl Watched {
+    fn apply(&mut self, now_ms: i64, input: coalescer::Input<'_>, around: &mut Around<'_>) {
+        if let coalescer::Input::Log(LogInput::Records {
+            partition,
+            topic: Topic::Events,
+            at_end: true,
+            ..
+        }) = &input
+        {
+            self.at_end.insert(*partition);
         }
-    }
-
-    fn hear(&mut self, around: &mut Around<'_>, event: &coalescer::Event) {
-        around.log.cluster().note_of(&self.name, &format!("{event:?}"));
-        match event {
-            coalescer::Event::Recovered { partition, imbalances, .. } => {
-                let core = self.driver.cores().find(|(p, _)| p == partition).map(|(_, core)| core);
-                around.checks.recovered(around.log, COALESCERS, *partition, core, imbalances);
+        let before = self.actions.len();
+        self.driver.apply(now_ms, input, &mut self.actions);
+        let new = &self.actions[before..];
+        let outputs = new.iter().find_map(|action| match action {
+            coalescer::Action::Log(LogAction::Commit(commit)) => Some(&commit.outputs),
+            _ => None,
+        });
+        for action in new {
+            match action {
+                coalescer::Action::Say(coalescer::Event::Ticked { rows, .. }) => {
+                    let at_end = std::mem::take(&mut self.at_end);
+                    around.checks.ticked(around.log, &self.driver, &at_end, *rows, outputs);
+                }
+                coalescer::Action::Say(coalescer::Event::Recovered { partition, imbalances, .. }) => {
+                    let core = self.driver.cores().find(|(p, _)| p == partition).map(|(_, core)| core);
+                    around.checks.recovered(around.log, COALESCERS, *partition, core, imbalances);
+                }
+                coalescer::Action::Say(event @ coalescer::Event::LogCut { .. }) => {
+                    around.checks.report(Rule::Recovery, format!("{event:?}"));
+                }
+                _ => {}
             }
-            coalescer::Event::LogCut { .. } => around.checks.report(Rule::Recovery, format!("{event:?}")),
-            _ => {}
         }
     }
 }
@@ -342,7 +362,7 @@ impl Process {
     /// Partitions it works on.
     pub fn partitions(&self) -> usize {
         match self {
-            Self::Coalescer(process) => process.driver.cores().count(),
+            Self::Coalescer(process) => process.watched.driver.cores().count(),
             Self::Sink(process) => process.driver.positions().count(),
         }
     }
@@ -350,7 +370,7 @@ impl Process {
     /// Whether nothing is left for it to do.
     pub fn is_quiet(&self) -> bool {
         match self {
-            Self::Coalescer(process) => process.driver.is_quiet(),
+            Self::Coalescer(process) => process.watched.driver.is_quiet(),
             Self::Sink(process) => process.driver.is_quiet(),
         }
     }

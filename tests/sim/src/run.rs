@@ -8,6 +8,7 @@ use evenkeel_scenarios::{
     Body, LedgerWatch, Reference, Rule, Scenario, Settings, Violation, check_origin, check_published, judge,
 };
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -37,7 +38,13 @@ pub struct Report {
 /// Runs a scenario and judges it.
 pub fn run(scenario: &Scenario) -> Report {
     let mut world = World::new(&scenario.settings);
-    world.play(scenario);
+    // A panic of a driver is a finding like any other: the seed and the story are worth more than the abort.
+    let played = catch_unwind(AssertUnwindSafe(|| world.play(scenario)));
+    if let Err(panic) = played {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        world.checks.report(Rule::Panic, text);
+    }
     let evidence = Evidence::of(&world.log);
     let reference = Reference::of(&scenario.settings, evidence.events.iter().cloned());
     let mut violations = world.checks.found().to_vec();
