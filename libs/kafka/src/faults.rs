@@ -1,10 +1,12 @@
 //! Puts a log into states that only a crash leaves behind. For tests.
-//! Owns: transactions that nobody ends. Never: compiled into the product (feature `faults`).
+//! Owns: transactions that nobody ends, logs that lost their beginning. Never: compiled into the product (feature `faults`).
 
 use crate::txn::{TxnContext, headers_of};
 use crate::{ConnectError, KafkaConfig, scout::init_transactions};
 use evenkeel_model::Topic;
 use evenkeel_seam::{Outputs, Position};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -73,6 +75,19 @@ impl OpenTransaction {
     pub fn commit(self) -> Result<(), ConnectError> {
         self.producer.commit_transaction(self.patience).map_err(|e| ConnectError::refused("commit", e))
     }
+}
+
+/// Deletes the records of a partition before an offset, as retention does.
+pub fn trim(config: &KafkaConfig, topic: Topic, partition: u32, before: u64) -> Result<(), ConnectError> {
+    let name = config.topic(topic);
+    let refused = |e: &dyn std::fmt::Display| ConnectError::refused(format!("trimming {name}"), e);
+    let admin: AdminClient<DefaultClientContext> = config.client()?.create().map_err(|e| refused(&e))?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&name, partition as i32, Offset::Offset(before as i64))
+        .map_err(|e| refused(&e))?;
+    let options = AdminOptions::new().operation_timeout(Some(config.timeouts.call.duration()));
+    futures::executor::block_on(admin.delete_records(&list, &options)).map_err(|e| refused(&e))?;
+    Ok(())
 }
 
 /// The metadata of somebody who is no member of the group: accepted while the group has none, or from

@@ -28,8 +28,8 @@ impl KafkaWorker {
             Run::Records { partition, records, .. } => {
                 let Some(found) = held.get_mut(&partition).filter(|h| !h.leaving) else { return };
                 let Phase::Flowing { next, end } = &mut found.phase else { return };
-                // The end of a rebalance resumes every assigned partition; one that joined while it
-                // lasted was never paused, and librdkafka then fetches it again from its start.
+                // Pauses, resumes and new leaders make the client fetch again from where it last noted;
+                // whatever that is, nothing is handed over twice.
                 let records = &records[records.partition_point(|r| r.offset < *next)..];
                 let Some(last) = records.last() else { return };
                 *next = last.offset + 1;
@@ -153,8 +153,7 @@ impl KafkaWorker {
         if paused { Ok(()) } else { self.resume_in_client(partition) }
     }
 
-    /// Ends a pause in the client, which would outlive the assignment. Only where there is one: resuming a
-    /// partition that is not paused makes librdkafka fetch again from where it once started.
+    /// Ends a pause in the client, if there is one: it would outlive the assignment.
     pub(crate) fn resume_in_client(&mut self, partition: u32) -> Result<(), WorkerError> {
         let held = self.partitions.held.get_mut(&partition);
         match held.is_some_and(|h| std::mem::take(&mut h.paused_in_client)) {

@@ -8,10 +8,11 @@
 //! Threads of a worker: the caller's (poll + driver), `kafka-txn` for the blocking transaction calls, and
 //! `kafka-scout` for the blocking lookups of a newly assigned partition, so that the others keep ticking.
 //!
-//! Group protocol: the classic one with cooperative rebalancing is the default, KIP-848 is a setting. Both
-//! pass the same tests. Classic wins where it counts here: session timeout and heartbeat are the client's
-//! to set, so a killed worker is replaced and a leaving one is noticed on the service's own terms; with
-//! KIP-848 both are broker settings, 45 s and 5 s on a broker as it comes.
+//! Group protocol: the classic one with cooperative rebalancing is the default, KIP-848 is a setting; both
+//! pass the same handover test. Measured on a broker with its default settings, three runs: from a member's
+//! close to its partitions' `Assigned` elsewhere 0.43 s classic, 4.0 s KIP-848; from a join to the first
+//! `Assigned` 1.1 s and 5.0 s. Classic wins because heartbeat and session timeout are the client's to set;
+//! with KIP-848 both are the broker's (5 s and 45 s), so a killed worker is also missed for 45 s, not 6.
 
 mod appender;
 mod at_end;

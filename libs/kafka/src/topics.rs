@@ -326,7 +326,7 @@ mod tests {
             TopicsSpec::parse(&text),
             Err(SpecError::Partitions { events: 6, windows: 12, .. })
         ));
-        let text = DECLARED.replacen("replication", "replicas", 1);
+        let text = DECLARED.replacen("\nreplication", "\nreplicas", 1);
         assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Form(_))));
     }
 

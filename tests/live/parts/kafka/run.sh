@@ -10,6 +10,7 @@ dir=$1 port=$2 controller=$3
 jars=$("$here/fetch.sh")
 mkdir -p "$dir"
 cd "$dir"
+rm -f ending
 
 cat >server.properties <<EOF
 process.roles=broker,controller
@@ -63,12 +64,16 @@ broker=$!
 (
     word=
     read -r word <&3 || true
+    touch ending
     kill -9 "$broker" 2>/dev/null || true
+    # Until it is gone it writes, and a directory that is written to cannot be removed.
+    while kill -0 "$broker" 2>/dev/null; do sleep 0.02; done
     [ "$word" = keep ] || rm -rf "$dir"
 ) &
 watcher=$!
 status=0
-wait "$broker" || status=$?
-# The broker died by itself: the watcher is still reading.
-kill "$watcher" 2>/dev/null || true
+wait "$broker" 2>/dev/null || status=$?
+# Where the broker died by itself the watcher is still reading.
+[ -e ending ] || [ ! -d "$dir" ] || kill "$watcher" 2>/dev/null || true
+wait "$watcher" 2>/dev/null || true
 exit "$status"
