@@ -94,12 +94,15 @@ fn coalescer_trouble(rng: &mut Rng, at: i64, line: &mut Timeline) {
         line.at(at, Step::Freeze { service, worker, for_ms: rng.pick(&[1_500, 4_000, 9_000, 20_000]) });
     }
     if rng.chance(3) {
-        line.at(at, Step::Rebalance { workers: rng.pick(&[1, 2, 3]) });
+        line.at(at, Step::Rebalance { service, workers: rng.pick(&[1, 2, 3]) });
     }
 }
 
 fn sink_trouble(rng: &mut Rng, at: i64, line: &mut Timeline) {
-    let (service, worker) = (Service::Sink, 0);
+    let (service, worker) = (Service::Sink, rng.index(2));
+    if rng.chance(3) {
+        line.at(at, Step::Rebalance { service, workers: rng.pick(&[1, 2]) });
+    }
     if rng.chance(4) {
         line.at(at, Step::Kill { service, worker, after_actions: rng.pick(&[0, 1, 2, 5]) });
         line.at(at + rng.pick(&[100, 1_000, 3_000]), Step::Restart { service, worker });
@@ -110,7 +113,7 @@ fn sink_trouble(rng: &mut Rng, at: i64, line: &mut Timeline) {
     if rng.chance(25) {
         let outcome = rng.pick(&[Unknown::Applied, Unknown::Lost, Unknown::Delayed, Unknown::Delayed]);
         line.at(at, Step::StoreUnknown { write: rng.index(3) as u32, outcome, kills: rng.chance(60) });
-        line.at(at + 1_500, Step::Restart { service, worker });
+        (0..2).for_each(|worker| line.at(at + 1_500, Step::Restart { service, worker }));
     }
     if rng.chance(5) {
         line.at(at, Step::StoreSlow { for_ms: 2_000, delay_ms: rng.pick(&[50, 700]) });

@@ -31,8 +31,6 @@ pub struct Settings {
     pub seq_intervals_max: usize,
     /// Bytes of state of one worker before the longest-silent streams are evicted.
     pub memory_budget_bytes: usize,
-    /// Sink workers.
-    pub sinks: usize,
     /// Whether windows may close by facts: silence, age, eviction. Without them rows are a function of
     /// the log alone.
     pub facts: bool,
@@ -96,7 +94,6 @@ impl Settings {
             rows_per_tick_max: rng.pick(&[1, 2, 2, 3, 99]),
             seq_intervals_max: rng.pick(&[2, 3, 8]),
             memory_budget_bytes: rng.pick(&[1 << 30, 1 << 30, 6_000, 3_000]),
-            sinks: rng.pick(&[1, 1, 2]),
             facts: true,
         }
     }
@@ -137,7 +134,6 @@ impl Settings {
             rows_per_tick_max: 100_000,
             seq_intervals_max: 256,
             memory_budget_bytes: 1 << 30,
-            sinks: 1,
             facts: true,
         }
     }

@@ -69,8 +69,10 @@ pub enum Step {
         /// How far it is ahead (negative: behind), ms.
         by_ms: i64,
     },
-    /// From here on there are so many coalescer workers.
+    /// From here on a service has so many workers; those above leave in good order.
     Rebalance {
+        /// Which service.
+        service: Service,
         /// At least 1.
         workers: usize,
     },
@@ -263,11 +265,11 @@ mod tests {
     fn a_timeline_keeps_time_and_order() {
         let mut line = Timeline::default();
         line.at(50, Step::AbortNext);
-        line.at(10, Step::Rebalance { workers: 2 });
+        line.at(10, Step::Rebalance { service: Service::Sink, workers: 2 });
         line.at(10, Step::Compact);
         let want = [
             Step::Advance { ms: 10 },
-            Step::Rebalance { workers: 2 },
+            Step::Rebalance { service: Service::Sink, workers: 2 },
             Step::Compact,
             Step::Advance { ms: 40 },
             Step::AbortNext,

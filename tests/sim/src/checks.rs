@@ -21,8 +21,23 @@ pub struct Checks {
     found: Vec<Violation>,
     /// Virtual time, ms: when something is found.
     pub now_ms: i64,
-    /// Recoveries seen.
+    /// What the run exercised.
+    pub seen: Seen,
+}
+
+/// How often what happened: a sweep that saw too little of something proved nothing about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Partitions recovered.
     pub recoveries: u64,
+    /// Recoveries that a rebalance interrupted.
+    pub interrupted: u64,
+    /// Transactions aborted under a living worker.
+    pub aborted: u64,
+    /// Workers fenced by a newer one of their name or by an heir.
+    pub fenced: u64,
+    /// Workers that lost partitions without being asked (zombies that woke up).
+    pub lost: u64,
 }
 
 /// Violations kept per run: the first ones tell the story.
@@ -36,7 +51,7 @@ impl Checks {
             allowed: BTreeMap::new(),
             found: Vec::new(),
             now_ms: 0,
-            recoveries: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -62,7 +77,7 @@ impl Checks {
         core: Option<&Core>,
         differs: &[Imbalance],
     ) {
-        self.recoveries += 1;
+        self.seen.recoveries += 1;
         for Imbalance { size_ms, committed, rebuilt } in differs {
             let what =
                 format!("partition {partition}, size {size_ms}: in_open {committed}, rebuilt {rebuilt}");

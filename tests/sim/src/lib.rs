@@ -16,6 +16,7 @@ mod sweep;
 pub mod trace;
 mod world;
 
+pub use checks::Seen;
 pub use run::{Report, run};
 pub use shrink::shrink;
 pub use sweep::{Totals, examine, scenario_of};

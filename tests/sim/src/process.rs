@@ -64,6 +64,7 @@ pub struct Sink {
     store: SimStore,
     actions: Vec<sink::Action>,
     metronome: Metronome,
+    told_drain: bool,
 }
 
 /// Either.
@@ -249,6 +250,11 @@ impl Watched {
         {
             self.at_end.insert(*partition);
         }
+        if let coalescer::Input::Log(LogInput::Revoking { partitions, lost }) = &input {
+            let live = |p: &u32| self.driver.cores().any(|(partition, _)| partition == *p);
+            around.checks.seen.interrupted += u64::from(!partitions.iter().all(live));
+            around.checks.seen.lost += u64::from(*lost);
+        }
         let before = self.actions.len();
         self.driver.apply(now_ms, input, &mut self.actions);
         let new = &self.actions[before..];
@@ -266,6 +272,7 @@ impl Watched {
                     let core = self.driver.cores().find(|(p, _)| p == partition).map(|(_, core)| core);
                     around.checks.recovered(around.log, COALESCERS, *partition, core, imbalances);
                 }
+                coalescer::Action::Say(coalescer::Event::Aborted(_)) => around.checks.seen.aborted += 1,
                 coalescer::Action::Say(event @ coalescer::Event::LogCut { .. }) => {
                     around.checks.report(Rule::Recovery, format!("{event:?}"));
                 }
@@ -291,6 +298,7 @@ impl Sink {
             store: store.clone(),
             actions: Vec::new(),
             metronome: Metronome { interval_ms: 500, next_ms: now_ms + 500 },
+            told_drain: false,
         }
     }
 
@@ -310,6 +318,9 @@ impl Sink {
         for (id, result) in results {
             self.driver.apply(now_ms, sink::Input::Row(id, result), &mut self.actions);
         }
+        if around.draining && !std::mem::replace(&mut self.told_drain, true) {
+            self.driver.apply(now_ms, sink::Input::Drain, &mut self.actions);
+        }
         if self.metronome.is_due(now_ms) {
             self.driver.apply(now_ms, sink::Input::Tick, &mut self.actions);
         }
@@ -320,7 +331,10 @@ impl Sink {
         for action in std::mem::take(&mut self.actions) {
             match action {
                 sink::Action::Say(event) => around.log.cluster().note_of(&self.name, &format!("{event:?}")),
-                sink::Action::Drained => return Turn::Left,
+                sink::Action::Drained => {
+                    let closed = self.worker.close();
+                    return closed.map_or_else(broken, |()| Turn::Left);
+                }
                 sink::Action::Log(action) => {
                     if around.burns() {
                         return Turn::Died;

@@ -1,5 +1,6 @@
 //! A run and its judgement.
 
+use crate::checks::Seen;
 use crate::evidence::Evidence;
 use crate::trace::Trace;
 use crate::world::World;
@@ -25,8 +26,8 @@ pub struct Report {
     pub compared: usize,
     /// Windows that could not be compared: too many diverted events. Listed, not hidden.
     pub undetermined: usize,
-    /// Partitions recovered.
-    pub recoveries: u64,
+    /// What happened to the coalescers, how often.
+    pub seen: Seen,
     /// Events admitted by the reference.
     pub admitted: usize,
     /// What happened.
@@ -72,7 +73,7 @@ pub fn run(scenario: &Scenario) -> Report {
         late: evidence.published.len() - rows,
         compared: verdict.compared,
         undetermined: verdict.undetermined.len(),
-        recoveries: world.checks.recoveries,
+        seen: world.checks.seen,
         admitted: reference.admitted(),
         trace,
         published: published_rows(&evidence),

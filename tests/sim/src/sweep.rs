@@ -1,6 +1,7 @@
 //! Many seeds: each examined, the sums kept. A sweep has floors, too: it must have closed windows, merged
 //! late events, recovered partitions and injected faults, or it proved nothing.
 
+use crate::checks::Seen;
 use crate::run::{Report, run};
 use evenkeel_scenarios::{Rule, Scenario, Step, Violation, history};
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ pub struct Totals {
     pub late: u64,
     /// Faults injected.
     pub faults: u64,
-    /// Partitions recovered.
-    pub recoveries: u64,
+    /// What happened to the coalescers, how often.
+    pub seen: Seen,
     /// Windows compared with the reference.
     pub compared: u64,
     /// Windows not compared, too many diverted events: the listed skips.
@@ -93,7 +94,11 @@ impl Totals {
         self.rows += report.rows as u64;
         self.late += report.late as u64;
         self.faults += report.faults;
-        self.recoveries += report.recoveries;
+        self.seen.recoveries += report.seen.recoveries;
+        self.seen.interrupted += report.seen.interrupted;
+        self.seen.aborted += report.seen.aborted;
+        self.seen.fenced += report.seen.fenced;
+        self.seen.lost += report.seen.lost;
         self.compared += report.compared as u64;
         self.undetermined += report.undetermined as u64;
     }
@@ -103,16 +108,16 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} histories, {} failed: {} rows, {} late records, {} windows compared, {} faults, {} recoveries, \
-             {} compared with a run without faults",
-            self.histories,
-            self.failed,
-            self.rows,
-            self.late,
-            self.compared,
-            self.faults,
-            self.recoveries,
-            self.twins
+            "{} histories, {} failed: {} rows, {} late records, {} windows compared with the reference, \
+             {} histories compared with a run without faults",
+            self.histories, self.failed, self.rows, self.late, self.compared, self.twins
+        )?;
+        let Seen { recoveries, interrupted, aborted, fenced, lost } = self.seen;
+        writeln!(
+            f,
+            "{} faults; {recoveries} recoveries, {interrupted} of them interrupted by a rebalance; {aborted} \
+             transactions aborted, {fenced} workers fenced, {lost} times a worker woke up to find its partitions gone",
+            self.faults
         )?;
         write!(f, "skipped: {} windows with too many diverted events", self.undetermined)?;
         for (rule, count) in &self.by_rule {

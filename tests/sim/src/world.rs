@@ -47,7 +47,8 @@ pub struct World {
     held: VecDeque<(u32, Record)>,
     coalescers: Vec<Seat>,
     sinks: Vec<Seat>,
-    workers: usize,
+    /// Coalescer and sink workers that there are to be.
+    wanted: [usize; 2],
     ending: bool,
     /// Steps that are faults and were carried out.
     pub faults: u64,
@@ -64,8 +65,8 @@ impl World {
             devices: Devices::default(),
             held: VecDeque::new(),
             coalescers: (0..3).map(|_| Seat::default()).collect(),
-            sinks: (0..settings.sinks).map(|_| Seat::default()).collect(),
-            workers: 1,
+            sinks: (0..2).map(|_| Seat::default()).collect(),
+            wanted: [1, 1],
             ending: false,
             faults: 0,
         }
@@ -93,7 +94,10 @@ impl World {
         match step {
             Step::Advance { ms } => self.advance(*ms),
             Step::Garble { stream_id } => self.garble(stream_id),
-            Step::Rebalance { workers } => self.workers = (*workers).clamp(1, self.coalescers.len()),
+            Step::Rebalance { service, workers } => {
+                let most = self.seats(*service).len();
+                self.wanted[*service as usize] = (*workers).clamp(1, most);
+            }
             Step::Kill { service, worker, after_actions } => self.kill(*service, *worker, *after_actions),
             Step::Restart { service, worker } => {
                 if let Some(seat) = self.seats(*service).get_mut(*worker) {
@@ -195,7 +199,7 @@ impl World {
     }
 
     fn turn(&mut self, service: Service, worker: usize, now: i64) {
-        let wanted = service == Service::Sink || worker < self.workers;
+        let wanted = worker < self.wanted[service as usize];
         let (log, store, settings) = (self.log.clone(), self.store.clone(), self.settings.clone());
         let ending = self.ending;
         let mut checks = std::mem::replace(&mut self.checks, Checks::new(&settings));
@@ -215,7 +219,10 @@ impl World {
                 Turn::Alive => {}
                 Turn::Left => seat.process = None,
                 Turn::Died => (seat.process, seat.fuse, seat.killed) = (None, None, true),
-                Turn::Fenced => (seat.process, seat.start_at_ms) = (None, now + RESTART_MS),
+                Turn::Fenced => {
+                    around.checks.seen.fenced += 1;
+                    (seat.process, seat.start_at_ms) = (None, now + RESTART_MS);
+                }
                 Turn::Broken(what) => {
                     log.cluster().note_of("broken", &format!("{service:?} {worker}: {what}"));
                     checks_broken(around.checks, service, worker, &what);
