@@ -6,13 +6,19 @@ use crate::failure::Failure;
 use crate::server::Server;
 use evenkeel_chassis::exit::Exit;
 use evenkeel_telemetry::LogTo;
+use std::io::Write as _;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn execute(data: &DataDir, config: &ConfigArgs) -> Result<Exit, Failure> {
     let config = ServerConfig::of_run(&config.overrides()?)?;
     let server = Server::start(&config, &data.data_dir, LogTo::Stderr)?;
-    println!("ingest   http://{}/v1/events", server.ingest);
-    println!("metrics  http://{}/metrics", server.admin);
-    println!("data     {}   (evenkeel query windows --data-dir {0})", data.data_dir.display());
+    // Whoever started this may have stopped reading: no reason to end.
+    let _ = write!(
+        std::io::stdout(),
+        "ingest   http://{}/v1/events\nmetrics  http://{}/metrics\ndata     {}   (evenkeel query windows --data-dir {2})\n",
+        server.ingest,
+        server.admin,
+        data.data_dir.display()
+    );
     server.serve()
 }
