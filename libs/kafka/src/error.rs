@@ -30,7 +30,7 @@ pub enum ConnectError {
     #[error(
         "topic {topic} has {found} partitions, {events} has {wanted}: a record about a stream goes to the \
          same partition number in each, so they must be equal; add partitions to the smaller one before \
-         it holds data, or follow docs/recovery.md, \"Changing the partition count\""
+         it holds data, or follow docs/operations.md, \"Changing the partition count\""
     )]
     Partitions {
         /// Full name of the differing topic.

@@ -150,7 +150,7 @@ impl fmt::Display for Difference {
             Self::Partitions { topic, declared, found } => write!(
                 f,
                 "{topic}: {found} partitions, declared {declared}; declare {found}, or follow \
-                 docs/recovery.md, \"Changing the partition count\""
+                 docs/operations.md, \"Changing the partition count\""
             ),
             Self::Setting { topic, key, declared, found } => write!(
                 f,

@@ -83,10 +83,11 @@ impl RowPages<'_> {
 
     fn page(&self, size_ms: i64) -> rusqlite::Result<Vec<StoredRow>> {
         let (stream, start) = self.after.clone().unwrap_or((String::new(), i64::MIN));
+        // `+` keeps SQLite from the index by time: it would sort all rows of the size anew for each page.
         let mut statement = self.reader.conn.prepare_cached(
             "SELECT body FROM row
              WHERE size_ms = ?1 AND (stream_id, t_start) > (?2, ?3)
-               AND (?4 IS NULL OR stream_id = ?4) AND t_start >= ?5 AND t_start < ?6
+               AND (?4 IS NULL OR stream_id = ?4) AND +t_start >= ?5 AND +t_start < ?6
              ORDER BY stream_id, t_start LIMIT ?7",
         )?;
         let (from, to) = (self.query.from.unwrap_or(i64::MIN), self.query.to.unwrap_or(i64::MAX));

@@ -1,4 +1,5 @@
 //! The embedded store: last write wins by revision, rows come back whole, questions are answered page by page.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel_local::{Local, LocalOptions, RowQuery, StoreReader};
 use evenkeel_model::{ClosedBy, FieldStats, SeqRange, StoredRow, WindowRow, WindowSpan};

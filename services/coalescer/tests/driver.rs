@@ -1,4 +1,5 @@
 //! The coalescer's driver, step by step: what it asks of the log, in which order, and what it never does.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel_coalescer::{Action, Driver, Event, Input, Options, Stop};
 use evenkeel_codec::{WindowRecord, decode_window_record, encode_batch};

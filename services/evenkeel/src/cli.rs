@@ -1,6 +1,7 @@
 //! The command line: what there is to type. Each command's own arguments are in `cmd`.
 
-use crate::cmd::{bench, demo, plan, query, run};
+use crate::cmd::service::{self, Service};
+use crate::cmd::{bench, demo, plan, query, run, setup};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +23,16 @@ enum Command {
     Run(run::Args),
     #[command(subcommand)]
     Query(query::What),
+    /// The ingest service of a cluster: HTTP in, Kafka out
+    Ingest(service::Args),
+    /// The coalescer service of a cluster: events become windows, exactly once
+    Coalescer(service::Args),
+    /// The sink service of a cluster: rows go to ScyllaDB or Cassandra
+    Sink(service::Args),
+    #[command(subcommand)]
+    Topics(setup::TopicsCommand),
+    #[command(subcommand)]
+    Cql(setup::CqlCommand),
     Plan(plan::Args),
     #[command(subcommand)]
     Bench(bench::What),
@@ -52,6 +63,11 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::execute(&args),
             Command::Run(args) => run::execute(&args),
+            Command::Ingest(args) => service::execute(Service::Ingest, &args),
+            Command::Coalescer(args) => service::execute(Service::Coalescer, &args),
+            Command::Sink(args) => service::execute(Service::Sink, &args),
+            Command::Topics(command) => setup::topics(&command),
+            Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),
             Command::Bench(what) => bench::execute(&what),
             Command::Query(query::What::Windows(args)) => query::windows(&args),

@@ -7,6 +7,8 @@ use evenkeel_chassis::config::{ConfigError, Sources};
 use evenkeel_chassis::process::{self, ProcessConfig};
 use evenkeel_chassis::units::{Bytes, Ms, PositiveMs};
 use evenkeel_coalescer as coalescer;
+use evenkeel_cql::CqlConfig;
+use evenkeel_kafka::KafkaConfig;
 use evenkeel_local::{Durability, LocalOptions, Retention, TopicRetention};
 use evenkeel_sink as sink;
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,13 @@ use toml::{Table, Value};
 const LOCAL: &str = "local";
 /// Its defaults, a why per key.
 const LOCAL_TOML: &str = include_str!("local.toml");
+/// Name of the section of the cluster's log.
+const KAFKA: &str = "kafka";
+/// Name of the section of the CQL store.
+const CQL: &str = "cql";
 /// Every section a configuration file may have.
-const SECTIONS: [&str; 5] = [process::SECTION, LOCAL, "ingest", coalescer::SERVICE, sink::SERVICE];
+const SECTIONS: [&str; 7] =
+    [process::SECTION, LOCAL, evenkeel_ingest::SERVICE, coalescer::SERVICE, sink::SERVICE, KAFKA, CQL];
 
 /// Another default: (section, path of the key, value).
 type Change = (&'static str, &'static [&'static str], &'static str);
@@ -90,6 +97,15 @@ impl Overrides {
     }
 }
 
+/// The configuration of the CQL store at `address`, `host:port`.
+pub fn cql_config(overrides: &Overrides, address: &str) -> Result<CqlConfig, ConfigError> {
+    let Overrides(sources) = overrides;
+    // A default that had no text form would be said to lack its keys; a test sees to it that it has one.
+    let default = toml::to_string(&CqlConfig::default()).unwrap_or_default();
+    let config = sources.load::<CqlConfig>(CQL, &default)?.config;
+    Ok(CqlConfig { contact_points: vec![address.to_owned()], ..config })
+}
+
 impl Config {
     /// The configuration of a file run.
     pub fn of_file_run(overrides: &Overrides) -> Result<Self, ConfigError> {
@@ -140,6 +156,39 @@ impl ServerConfig {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
                 sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
             },
+        })
+    }
+}
+
+/// The configuration of one service of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// Section `[process]`.
+    pub process: ProcessConfig,
+    /// Section `[kafka]`.
+    pub kafka: KafkaConfig,
+    /// Section `[cql]`.
+    pub cql: CqlConfig,
+    /// Section `[ingest]`.
+    pub ingest: evenkeel_ingest::Config,
+    /// Section `[coalescer]`.
+    pub coalescer: coalescer::Config,
+    /// Section `[sink]`.
+    pub sink: sink::Config,
+}
+
+impl ClusterConfig {
+    /// Every section, whichever service runs.
+    pub fn load(Overrides(sources): &Overrides) -> Result<Self, ConfigError> {
+        let kafka = toml::to_string(&KafkaConfig::default()).unwrap_or_default();
+        let cql = toml::to_string(&CqlConfig::default()).unwrap_or_default();
+        Ok(Self {
+            process: sources.load::<ProcessConfig>(process::SECTION, process::DEFAULT_TOML)?.config,
+            kafka: sources.load(KAFKA, &kafka)?.config,
+            cql: sources.load(CQL, &cql)?.config,
+            ingest: sources.load(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML)?.config,
+            coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
+            sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
         })
     }
 }
@@ -214,12 +263,40 @@ mod tests {
     }
 
     #[test]
+    fn the_cql_section_has_its_librarys_defaults_and_can_be_set() {
+        let mut sources = Sources::default();
+        sources.set("cql.keyspace=other").unwrap();
+        let config = cql_config(&Overrides::checked(sources).unwrap(), "h:1").unwrap();
+        let (contact_points, keyspace) = (vec!["h:1".to_owned()], "other".to_owned());
+        assert_eq!(config, CqlConfig { contact_points, keyspace, ..CqlConfig::default() });
+    }
+
+    #[test]
+    fn a_cluster_takes_brokers_and_contact_points_as_people_write_them() {
+        let mut sources = Sources::default();
+        for set in [
+            "kafka.brokers=127.0.0.1:9093",
+            "kafka.prefix=acme",
+            "kafka.timeouts.session=7s",
+            "cql.contact-points=[\"127.0.0.1:9043\"]",
+            "cql.consistency=one",
+        ] {
+            sources.set(set).unwrap();
+        }
+        let config = ClusterConfig::load(&Overrides::checked(sources).unwrap()).unwrap();
+        assert_eq!((config.kafka.brokers.as_str(), config.kafka.prefix.as_str()), ("127.0.0.1:9093", "acme"));
+        assert_eq!(config.cql.contact_points, ["127.0.0.1:9043"]);
+        assert_eq!(config.kafka.timeouts.session.to_string(), "7s");
+    }
+
+    #[test]
     fn a_section_that_nobody_reads_is_refused() {
         let mut sources = Sources::default();
         sources.set("coalesce.lateness=5s").unwrap();
         let error = Overrides::checked(sources).unwrap_err().to_string();
         assert!(
-            error.contains("coalesce") && error.contains("process, local, ingest, coalescer, sink"),
+            error.contains("coalesce")
+                && error.contains("process, local, ingest, coalescer, sink, kafka, cql"),
             "{error}"
         );
     }

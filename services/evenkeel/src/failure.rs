@@ -5,6 +5,7 @@ use crate::machine::MachineError;
 use evenkeel_chassis::config::ConfigError;
 use evenkeel_chassis::exit::Exit;
 use evenkeel_coalescer::RunError as CoalescerError;
+use evenkeel_cql::{ConnectError, QueryError};
 use evenkeel_local::{FileError, LoadError, OpenError};
 use evenkeel_seam::WorkerError;
 use evenkeel_sink::RunError as SinkError;
@@ -54,6 +55,23 @@ impl From<OpenError> for Failure {
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         Self::new(Exit::Storage, error)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::new(Exit::Unreachable, error)
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        let exit = match &error {
+            QueryError::Connect(_) | QueryError::Request { .. } => Exit::Unreachable,
+            QueryError::NoSuchSize { .. } => Exit::Usage,
+            QueryError::Row { .. } => Exit::Refused,
+        };
+        Self::new(exit, error)
     }
 }
 

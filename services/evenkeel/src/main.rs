@@ -4,6 +4,7 @@
 mod allocator;
 mod bench;
 mod cli;
+mod cluster;
 mod cmd;
 mod config;
 mod demo;

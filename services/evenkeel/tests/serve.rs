@@ -1,5 +1,6 @@
 //! `evenkeel run` and `evenkeel demo` through the real binary: HTTP in, kill -9 in mid-flight, and every
 //! acknowledged event in exactly one stored row.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! The sink's driver, step by step: order per key, commits behind what is settled, `dlq` before a row that
 //! lost events to it, a store that is away.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel_codec::{encode_late, encode_row};
 use evenkeel_model::{ClosedBy, EventBatch, LateRecord, SeqRange, StoredRow, Topic, WindowRow, WindowSpan};

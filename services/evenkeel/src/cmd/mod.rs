@@ -6,3 +6,5 @@ pub mod plan;
 pub mod query;
 pub mod run;
 pub mod serve;
+pub mod service;
+pub mod setup;

@@ -64,7 +64,8 @@ fn sets(settings: &Settings) -> Vec<String> {
         ("outage-max", settings.outage_max_ms),
         ("clock-slack", settings.clock_slack_ms),
         ("max-future", settings.max_future_ms),
-        ("max-age", settings.max_age_ms),
+        // A history that wants more than the 100 years there may be wants no limit.
+        ("max-age", settings.max_age_ms.min(file_settings().max_age_ms)),
         ("mark-refresh", settings.mark_refresh_ms),
     ] {
         sets.push(format!("coalescer.{key}={ms}ms"));
@@ -76,8 +77,7 @@ fn sets(settings: &Settings) -> Vec<String> {
 #[test]
 fn named_histories_as_ingest_saw_them() {
     for Scenario { name, settings, steps } in catalogue::all() {
-        let sets = [format!("coalescer.max-age={}ms", settings.max_age_ms)];
-        judged(&name, &settings, &sets, &events(&steps));
+        judged(&name, &settings, &sets(&settings), &events(&steps));
     }
 }
 

@@ -1,0 +1,35 @@
+//! `evenkeel ingest`, `coalescer`, `sink`: one service of a cluster, over Kafka and the CQL store.
+
+use crate::cli::ConfigArgs;
+use crate::cluster::Process;
+use crate::config::ClusterConfig;
+use crate::failure::Failure;
+use evenkeel_chassis::exit::Exit;
+
+/// Arguments of a service.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// HTTP in.
+    Ingest,
+    /// Events to windows.
+    Coalescer,
+    /// Rows to the store.
+    Sink,
+}
+
+/// Runs a service until SIGTERM or SIGINT.
+pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
+    let config = ClusterConfig::load(&args.config.overrides()?)?;
+    match service {
+        Service::Ingest => Process::start("ingest", &config)?.ingest(&config),
+        Service::Coalescer => Process::start("coalescer", &config)?.coalescer(&config),
+        Service::Sink => Process::start("sink", &config)?.sink(&config),
+    }
+}
