@@ -184,13 +184,14 @@ impl Append {
     }
 
     fn is_full(&self) -> bool {
-        self.outputs.bytes() >= BYTES_MAX || self.progress.next_line % LINES_MAX == 0
+        self.outputs.bytes() >= BYTES_MAX || self.progress.next_line.is_multiple_of(LINES_MAX)
     }
 
     fn write(&mut self, loader: &mut Loader) -> Result<(), LoadFailure> {
         self.batcher.seal(&mut self.outputs);
         loader.append(&mut self.outputs, self.progress)?;
-        Ok(self.outputs.clear())
+        self.outputs.clear();
+        Ok(())
     }
 }
 

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 const T: i64 = 1_700_000_000_000;
 
+/// A record's value and its headers.
+type Refused = (Vec<u8>, Vec<(String, String)>);
+
 /// Every record of `dlq`: its value and its headers.
-fn dlq(case: &Case) -> Vec<(Vec<u8>, Vec<(String, String)>)> {
+fn dlq(case: &Case) -> Vec<Refused> {
     let local = Local::open(&case.data_dir(), LocalOptions::default()).unwrap();
     let mut worker = local.worker("test", Topic::Dlq).unwrap();
     worker.read_headers(true);

@@ -1,5 +1,6 @@
 //! `evenkeel run` and `evenkeel query` as a user types them: the built binary, files, a data directory of its
 //! own per test, and an independent computation of what must be stored.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod case;
 mod crash;
