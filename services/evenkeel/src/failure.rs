@@ -60,14 +60,32 @@ impl From<FileError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self::new(Exit::Unreachable, error)
+        Self::new(of_connect(&error), error)
+    }
+}
+
+fn of_connect(error: &ConnectError) -> Exit {
+    match error {
+        ConnectError::Config(_)
+        | ConnectError::PasswordFile { .. }
+        | ConnectError::Tls(_)
+        | ConnectError::Login { .. }
+        | ConnectError::Forbidden { .. }
+        | ConnectError::UnknownDc { .. } => Exit::Usage,
+        ConnectError::Schema(_) => Exit::Refused,
+        ConnectError::Unreachable { .. }
+        | ConnectError::TooSlow { .. }
+        | ConnectError::Incomplete { .. }
+        | ConnectError::Request(_) => Exit::Unreachable,
+        ConnectError::Thread(_) => Exit::Internal,
     }
 }
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         let exit = match &error {
-            QueryError::Connect(_) | QueryError::Request { .. } => Exit::Unreachable,
+            QueryError::Connect(error) => of_connect(error),
+            QueryError::Request { .. } => Exit::Unreachable,
             QueryError::NoSuchSize { .. } => Exit::Usage,
             QueryError::Row { .. } => Exit::Refused,
         };

@@ -84,3 +84,13 @@ fn a_directory_without_data_is_an_error_with_a_remedy() {
     assert!(message.contains("data") && message.contains("evenkeel run"), "{message}");
     assert!(!case.data_dir().exists(), "asking makes nothing");
 }
+
+#[test]
+fn a_cql_store_that_nobody_serves_is_an_error_with_a_remedy() {
+    let case = Case::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = case.command(&["query", "windows", "--cql", &nobody]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains(&nobody) && message.contains("check cql.contact-points"), "{message}");
+}
