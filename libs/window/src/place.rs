@@ -129,8 +129,8 @@ impl Placing<'_, '_> {
 
     fn place_run(&mut self, series: &mut Series, t_start: i64, rows: Range<usize>) {
         let t_end = t_start + self.size_ms;
-        if self.replaying && t_end <= series.emitted {
-            return;
+        if self.replaying && (t_end <= series.emitted || self.met.offset < self.ledger.since) {
+            return; // its row has left, or the size was not configured yet
         }
         if !self.replaying {
             self.ledger.consumed += rows.len() as u64;

@@ -292,6 +292,42 @@ fn a_log_shorter_than_recovery_needs_counts_what_is_gone_or_refuses() {
 }
 
 #[test]
+fn a_new_size_begins_where_it_came_into_the_configuration() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    bench.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
+    let mut position = bench.tick().unwrap().positions[0].clone();
+    position.meta.as_mut().unwrap().windows_to = 0;
+    let mut more = options();
+    more.settings.classes[0].sizes_ms = vec![5_000, 30_000, 60_000];
+    for restart in 0..2 {
+        let mut next = Bench::new(more.clone());
+        next.assign(0, Some(position.clone()));
+        let replayed: Vec<Vec<u8>> = (0..2 + restart).map(|n| batch(n * 10_000, n as u64 * 10 + 1)).collect();
+        next.records(Topic::Events, 0, &replayed);
+        let next_offset = replayed.len() as u64;
+        let done = LogInput::ReadDone { partition: 0, topic: Topic::Events, log_start: 0, next: next_offset };
+        let actions = next.apply(Input::Log(done));
+        let imbalances = actions.iter().find_map(|a| match a {
+            Action::Say(Event::Recovered { imbalances, .. }) => Some(imbalances.len()),
+            _ => None,
+        });
+        assert_eq!(imbalances, Some(0), "restart {restart}");
+        let (_, core) = next.driver.cores().next().unwrap();
+        let fresh = core.ledger().sizes[1].clone();
+        assert_eq!((fresh.size_ms, fresh.since, fresh.in_open), (30_000, 2, 10 * restart as u64));
+        next.records(
+            Topic::Events,
+            next_offset,
+            &[batch(20_000 + restart * 10_000, 21 + restart as u64 * 10)],
+        );
+        position = next.tick().unwrap().positions[0].clone();
+        position.meta.as_mut().unwrap().windows_to = 0;
+        assert!(position.meta.as_ref().unwrap().ledger.sizes.iter().all(|s| s.imbalance() == 0)); // EK-SUM-1
+    }
+}
+
+#[test]
 fn a_drain_commits_releases_and_ends() {
     let mut bench = Bench::new(options());
     bench.assign(0, None);
