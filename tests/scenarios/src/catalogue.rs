@@ -190,15 +190,15 @@ pub fn below_the_floor() -> Scenario {
     story.send_at("quiet/1", 1_000, &[first]);
     let steady = story.steady(0, 100_000, 4, 1);
     story.send("steady/1", &steady, 4);
-    for (at, name) in [(67_100, "late/1"), (67_300, "late/2")] {
+    for (at, name) in [(72_100, "late/1"), (72_300, "late/2")] {
         story.line.at(at - 10, Step::Skew { by_ms: -9_000 });
-        let below = story.sample(4_200, 1);
+        let below = story.sample(9_200, 1);
         story.send_at(name, at, &[below]);
         story.line.at(at + 10, Step::Skew { by_ms: 0 });
     }
     let (service, worker) = (Service::Coalescer, 0);
-    story.line.at(69_500, Step::Kill { service, worker, after_actions: 0 });
-    story.line.at(70_000, Step::Restart { service, worker });
+    story.line.at(74_500, Step::Kill { service, worker, after_actions: 0 });
+    story.line.at(75_000, Step::Restart { service, worker });
     let mut scenario = story.told("an event below the floor, then a crash");
     let class = Class {
         sizes_ms: vec![5_000, 15_000],

@@ -3,12 +3,13 @@
 //! Each commit's counters are compared with the events log up to its offset and with the records its
 //! transaction and all before it published.
 
+use crate::judge::name;
 use crate::published::{Body, Published};
 use crate::reference::Reference;
 use crate::violation::{Rule, Violation};
-use evenkeel_model::DropReason;
-use evenkeel_seam::{CommitMeta, SizeLedger};
-use std::collections::BTreeMap;
+use evenkeel_model::{ClosedBy, DropReason};
+use evenkeel_seam::{CommitMeta, RowKey, SizeLedger};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A committed transaction of one partition, in order of commit.
 #[derive(Debug, Clone)]
@@ -54,8 +55,27 @@ impl LedgerWatch {
             watched.check_size(seen, ledger, reference, &at, &mut found);
         }
         watched.check_forward(seen, &at, &mut found);
+        check_facts(seen, &at, &mut found);
         watched.last = Some((seen.offset, seen.meta.clone()));
         found
+    }
+}
+
+/// A window that silence, age or the budget closes stays open, and counts events, until the very tick that
+/// sends its row: so that transaction holds no late event of it.
+fn check_facts(seen: &CommitSeen, at: &str, found: &mut Vec<Violation>) {
+    let late: BTreeSet<RowKey> = (seen.published.iter())
+        .filter(|record| matches!(record.body, Body::Late(_)))
+        .map(Published::key)
+        .collect();
+    for record in &seen.published {
+        let Body::Row(row) = &record.body else { continue };
+        let fact = matches!(row.closed_by, ClosedBy::Idle | ClosedBy::Age | ClosedBy::Evicted);
+        if fact && late.contains(&record.key()) {
+            let what =
+                format!("{at}: {} closed by {} before its row left", name(&record.key()), row.closed_by);
+            found.push(Violation::new(Rule::Fact, what));
+        }
     }
 }
 

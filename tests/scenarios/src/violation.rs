@@ -15,6 +15,8 @@ pub enum Rule {
     Late0,
     /// Each stored row equals the batch computation over all admitted events.
     Late1,
+    /// Idle, age and evicted are facts: they happen only together with the row.
+    Fact,
     /// A (key, revision) names one content.
     Revision,
     /// Recovery rebuilds what was committed.
@@ -44,6 +46,7 @@ impl Rule {
             Self::Sum1 => "EK-SUM-1",
             Self::Late0 => "EK-LATE-0",
             Self::Late1 => "EK-LATE-1",
+            Self::Fact => "facts",
             Self::Revision => "one-content",
             Self::Recovery => "recovery",
             Self::Bounded => "bounded",

@@ -3,12 +3,11 @@
 //! Keeps an eye on: recovery (what was rebuilt equals what was committed), the live clock (an outage moves
 //! nothing), the bound of the replay (nothing open or pending past open-age-max while there is room).
 
+use crate::bounded::{Bounded, Tick};
 use crate::log::SimLog;
 use evenkeel_coalescer::Driver;
-use evenkeel_codec::{WindowRecord, decode_batch, decode_window_record};
-use evenkeel_model::{EventBatch, Topic};
-use evenkeel_scenarios::{Rule, Settings, Violation};
-use evenkeel_seam::{CommitMeta, Outputs};
+use evenkeel_scenarios::{Published, Rule, Settings, Violation};
+use evenkeel_seam::Outputs;
 use evenkeel_window::{Core, Imbalance};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +17,7 @@ pub struct Checks {
     settings: Settings,
     /// How far each partition's live clock may have come, ms.
     allowed: BTreeMap<u32, i64>,
+    bounded: Bounded,
     found: Vec<Violation>,
     /// Virtual time, ms: when something is found.
     pub now_ms: i64,
@@ -49,6 +49,7 @@ impl Checks {
         Self {
             settings: settings.clone(),
             allowed: BTreeMap::new(),
+            bounded: Bounded::default(),
             found: Vec::new(),
             now_ms: 0,
             seen: Seen::default(),
@@ -125,68 +126,15 @@ impl Checks {
                 self.report(Rule::Outage, what);
             }
             let (offset, meta) = core.meta();
-            if let Some((stream, arrival)) = oldest_unsent(log, partition, offset, &meta, &self.settings)
-                && live.saturating_sub(arrival) >= self.settings.open_age_max_ms
-                && let Some(why) = self.had_room(partition, live, &stream, rows, outputs)
-            {
-                let age = live - arrival;
-                let what = format!("partition {partition}: {stream} has a window unsent for {age} ms; {why}");
-                self.report(Rule::Bounded, what);
-            }
+            let tick = Tick { partition, offset, live, rows, outputs };
+            let found = self.bounded.look(log, &self.settings, &tick, &meta);
+            found.into_iter().for_each(|what| self.report(Rule::Bounded, what));
         }
     }
 
-    /// Whether the tick could have sent the row of an overdue window of `stream`.
-    fn had_room(
-        &self,
-        partition: u32,
-        live: i64,
-        stream: &str,
-        rows: usize,
-        outputs: Option<&Outputs>,
-    ) -> Option<String> {
-        if rows < self.settings.rows_per_tick_max {
-            return Some(format!("{rows} rows left, there was room"));
-        }
-        let (mut sent, mut excused) = (Vec::new(), BTreeSet::from([stream.to_owned()]));
-        let outputs = outputs?;
-        for record in
-            outputs.records().iter().filter(|r| r.topic == Topic::Windows && r.partition == partition)
-        {
-            match decode_window_record(outputs.value(record).unwrap_or_default()) {
-                Ok(WindowRecord::Row(row)) => {
-                    if live - row.first_arrival >= self.settings.open_age_max_ms {
-                        excused.insert(row.stream_id.clone()); // overdue itself, with the rows ahead of it
-                    }
-                    sent.push(row.stream_id.clone());
-                }
-                Ok(WindowRecord::Late(late)) => {
-                    excused.insert(late.events.stream_id.clone()); // EK-LATE-0 takes rows along
-                }
-                Err(_) => {}
-            }
-        }
-        let young = sent.into_iter().find(|id| !excused.contains(id))?;
-        Some(format!("a young row of {young} took its room"))
+    /// The run is over: what could not be told while it went on.
+    pub fn conclude(&mut self, published: &[Published]) {
+        let found = self.bounded.conclude(published, self.settings.open_age_max_ms);
+        found.into_iter().for_each(|what| self.report(Rule::Bounded, what));
     }
-}
-
-/// The stream and arrival of the first event of the oldest unsent window.
-fn oldest_unsent(
-    log: &SimLog,
-    partition: u32,
-    offset: u64,
-    meta: &CommitMeta,
-    settings: &Settings,
-) -> Option<(String, i64)> {
-    if meta.replay_from >= offset {
-        return None;
-    }
-    let fetched = log.cluster().log(Topic::Events, partition).read(meta.replay_from, 1, false);
-    let (at, record) = fetched.records.first()?;
-    let mut batch = EventBatch::default();
-    decode_batch(record.value.as_deref()?, &mut batch).ok()?;
-    let clock = meta.log_clock_at_replay_from.max(batch.arrival_ms);
-    (*at == meta.replay_from)
-        .then(|| (batch.stream_id, batch.arrival_ms.max(clock - settings.clock_slack_ms)))
 }

@@ -4,6 +4,7 @@
 //! log ([`log`]), the store ([`store`]), time, and the processes, which here die, freeze and come back
 //! whenever a scenario says so. Never: a thread, a real clock, randomness besides the seed.
 
+mod bounded;
 mod checks;
 mod config;
 mod evidence;

@@ -1,9 +1,10 @@
 //! `cargo sim --seeds N --first-seed S`: random histories over the real drivers, judged.
 //!
-//! A failing seed is printed with what broke and the command that repeats it; `--show SEED` tells its story,
-//! `--shrink SEED` finds a short scenario that breaks the same rule. Exit code 1 if anything failed.
+//! A failing seed is printed with what broke and the command that repeats it; `--show SEED` tells its story
+//! (`--named TEXT` that of a history of the catalogue), `--shrink SEED` finds a short scenario that breaks the same rule. Exit code 1 if anything failed.
 
 use anyhow::{Context, Result, bail};
+use evenkeel_scenarios::{Scenario, catalogue};
 use evenkeel_sim::{Totals, examine, run, scenario_of, shrink};
 use std::process::ExitCode;
 
@@ -11,11 +12,11 @@ use std::process::ExitCode;
 enum Ask {
     Sweep { first: u64, seeds: u64 },
     Show(u64),
+    Named(String),
     Shrink(u64),
 }
 
-const USAGE: &str =
-    "usage: cargo sim [--seeds N] [--first-seed S] | --show SEED | --shrink SEED   [--break RULE]";
+const USAGE: &str = "usage: cargo sim [--seeds N] [--first-seed S] | --show SEED | --named TEXT | --shrink SEED   [--break RULE]";
 
 fn main() -> ExitCode {
     match asked(std::env::args().skip(1)).and_then(answer) {
@@ -37,6 +38,7 @@ fn asked(mut args: impl Iterator<Item = String>) -> Result<Ask> {
             "--first-seed" => first = number()?,
             "--show" => one = Some(Ask::Show(number()?)),
             "--shrink" => one = Some(Ask::Shrink(number()?)),
+            "--named" => one = Some(Ask::Named(value)),
             "--break" => break_rule(&value)?,
             _ => bail!("{name} is not known"),
         }
@@ -59,11 +61,10 @@ fn break_rule(_: &str) -> Result<()> {
 fn answer(ask: Ask) -> Result<ExitCode> {
     match ask {
         Ask::Sweep { first, seeds } => Ok(sweep(first, seeds)),
-        Ask::Show(seed) => {
-            let report = run(&scenario_of(seed));
-            report.trace.lines().iter().for_each(|line| println!("{line}"));
-            report.violations.iter().for_each(|violation| println!("{violation}"));
-            Ok(ExitCode::from(u8::from(!report.violations.is_empty())))
+        Ask::Show(seed) => Ok(show(&scenario_of(seed))),
+        Ask::Named(text) => {
+            let found = catalogue::all().into_iter().find(|scenario| scenario.name.contains(&text));
+            Ok(show(&found.with_context(|| format!("no history's name contains {text:?}"))?))
         }
         Ask::Shrink(seed) => {
             let scenario = scenario_of(seed);
@@ -72,12 +73,17 @@ fn answer(ask: Ask) -> Result<ExitCode> {
             let short = shrink(&scenario, rule, 3_000);
             println!("{:#?}", short.settings);
             short.steps.iter().for_each(|step| println!("{step:?}"));
-            let report = run(&short);
-            report.trace.lines().iter().for_each(|line| println!("{line}"));
-            report.violations.iter().for_each(|violation| println!("{violation}"));
-            Ok(ExitCode::FAILURE)
+            Ok(show(&short))
         }
     }
+}
+
+/// Plays a scenario and tells its story.
+fn show(scenario: &Scenario) -> ExitCode {
+    let report = run(scenario);
+    report.trace.lines().iter().for_each(|line| println!("{line}"));
+    report.violations.iter().for_each(|violation| println!("{violation}"));
+    ExitCode::from(u8::from(!report.violations.is_empty()))
 }
 
 fn sweep(first: u64, seeds: u64) -> ExitCode {

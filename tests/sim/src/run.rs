@@ -48,6 +48,7 @@ pub fn run(scenario: &Scenario) -> Report {
     }
     let evidence = Evidence::of(&world.log);
     let reference = Reference::of(&scenario.settings, evidence.events.iter().cloned());
+    world.checks.conclude(&evidence.published);
     let mut violations = world.checks.found().to_vec();
     violations.extend(world.store.get().take_violations());
     violations.extend(evidence.unreadable.iter().map(|what| Violation::new(Rule::Late1, what.clone())));

@@ -50,6 +50,8 @@ pub struct World {
     /// Coalescer and sink workers that there are to be.
     wanted: [usize; 2],
     ending: bool,
+    /// The steps are over: whoever still dies comes back by itself.
+    resting: bool,
     /// Steps that are faults and were carried out.
     pub faults: u64,
 }
@@ -68,6 +70,7 @@ impl World {
             sinks: (0..2).map(|_| Seat::default()).collect(),
             wanted: [1, 1],
             ending: false,
+            resting: false,
             faults: 0,
         }
     }
@@ -201,7 +204,7 @@ impl World {
     fn turn(&mut self, service: Service, worker: usize, now: i64) {
         let wanted = worker < self.wanted[service as usize];
         let (log, store, settings) = (self.log.clone(), self.store.clone(), self.settings.clone());
-        let ending = self.ending;
+        let (ending, resting) = (self.ending, self.resting);
         let mut checks = std::mem::replace(&mut self.checks, Checks::new(&settings));
         checks.now_ms = now;
         let seat = &mut self.seats(service)[worker];
@@ -218,7 +221,7 @@ impl World {
             match process.turn(now, &mut around) {
                 Turn::Alive => {}
                 Turn::Left => seat.process = None,
-                Turn::Died => (seat.process, seat.fuse, seat.killed) = (None, None, true),
+                Turn::Died => (seat.process, seat.fuse, seat.killed) = (None, None, !resting),
                 Turn::Fenced => {
                     around.checks.seen.fenced += 1;
                     (seat.process, seat.start_at_ms) = (None, now + RESTART_MS);
@@ -246,7 +249,7 @@ impl World {
         for seat in self.coalescers.iter_mut().chain(&mut self.sinks) {
             (seat.killed, seat.fuse) = (false, None);
         }
-        self.ending = !self.settings.facts;
+        (self.ending, self.resting) = (!self.settings.facts, true);
         // Without traffic the live clock stands for outage-max before silence closes anything.
         let silence = self.settings.classes.iter().map(|class| class.idle_timeout_ms).max().unwrap_or(0);
         let limit = match self.settings.facts {

@@ -41,7 +41,7 @@ macro_rules! broken {
     };
 }
 
-use Rule::{Bounded, Late0, Late1, Outage, Recovery, Revision, Sum1, Win1, Win2};
+use Rule::{Bounded, Fact, Late0, Late1, Outage, Recovery, Revision, Sum1, Win1, Win2};
 
 broken! {
     a_row_vouches_for_final: RowVouchesForFinal => [Recovery];
@@ -49,7 +49,7 @@ broken! {
     metadata_only_when_the_offset_moves: MetadataOnlyWhenOffsetMoves => [Win1, Recovery, Win2];
     a_late_record_before_the_pending_row: LateBeforePendingRow => [Late0];
     late_records_wait_for_room: LateWaitsForRoom => [Late1, Sum1];
-    idle_is_not_a_fact: IdleNotAFact => [Win2, Recovery];
+    idle_is_not_a_fact: IdleNotAFact => [Fact];
     a_revision_counts_writes: RevisionStoredPlus1 => [Revision, Late1];
     recent_memory_above_final: MemoryAboveFinal => [Recovery, Sum1, Late1];
     marks_without_a_floor: NoFloor => [Win1, Win2, Sum1, Late0];

@@ -11,7 +11,7 @@ use evenkeel_model::Topic;
 use evenkeel_seam::{
     Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult, Worker, WorkerError,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub struct SimWorker {
     epoch: u64,
     member: MemberId,
     parts: BTreeMap<u32, Part>,
+    /// Lost after an abort, when the driver held nothing of them any more: it was not told, and may release
+    /// them all the same.
+    forgotten: BTreeSet<u32>,
     running: Option<TxnId>,
     closed: bool,
 }
@@ -91,8 +94,8 @@ impl SimWorker {
         cluster.group(&options.group).join(member);
         cluster.note(format_args!("{} joins as member {member}", options.transactional_id));
         drop(cluster);
-        let (log, parts) = (log.clone(), BTreeMap::new());
-        Self { log, options, client, epoch, member, parts, running: None, closed: false }
+        let (log, parts, forgotten) = (log.clone(), BTreeMap::new(), BTreeSet::new());
+        Self { log, options, client, epoch, member, parts, forgotten, running: None, closed: false }
     }
 
     /// The process stands still until a virtual time (SIGSTOP); the caller does not poll it meanwhile.
@@ -149,7 +152,9 @@ impl SimWorker {
     fn collect_membership(&mut self, cluster: &mut Cluster, out: &mut Vec<Delivery>) {
         let since_ms = cluster.now_ms();
         if !cluster.group(&self.options.group).has(self.member) {
-            self.parts.retain(|_, part| !matches!(part.state, State::Waiting { .. }) || part.leaving);
+            let untold = |part: &Part| matches!(part.state, State::Waiting { .. }) && !part.leaving;
+            self.forgotten.extend(self.parts.iter().filter(|(_, part)| untold(part)).map(|(p, _)| *p));
+            self.parts.retain(|_, part| !untold(part));
             let partitions: Vec<u32> =
                 self.parts.iter().filter(|(_, p)| !p.leaving).map(|(p, _)| *p).collect();
             self.parts.values_mut().for_each(|part| part.leaving = true);
@@ -181,6 +186,7 @@ impl SimWorker {
                     let (untold, told): (Vec<u32>, Vec<u32>) = partitions.into_iter().partition(untold);
                     for partition in untold {
                         self.parts.remove(&partition);
+                        self.forgotten.insert(partition);
                         cluster.group(&self.options.group).release(self.member, partition);
                     }
                     for partition in &told {
@@ -220,6 +226,7 @@ impl SimWorker {
                 continue;
             }
             part.state = State::Told;
+            self.forgotten.remove(&partition);
             out.push(Delivery::Assigned { partition, partitions, committed });
         }
         Ok(())
@@ -363,6 +370,7 @@ impl Worker for SimWorker {
                     self.log.cluster().group(&self.options.group).release(self.member, partition);
                 }
                 Some(_) => {} // on its way out of its own will: free for others at `close`
+                None if self.forgotten.contains(&partition) => {}
                 None => {
                     return Err(forbidden(&format!("Release of partition {partition}, which is not ours")));
                 }
