@@ -142,7 +142,7 @@ mod tests {
             wanted: 6,
         };
         let text = error.to_string();
-        for part in ["evenkeel.marks has 3", "evenkeel.events has 6", "recovery.md"] {
+        for part in ["evenkeel.marks has 3", "evenkeel.events has 6", "operations.md"] {
             assert!(text.contains(part), "{text}");
         }
     }

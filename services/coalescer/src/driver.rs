@@ -445,12 +445,15 @@ impl Driver {
         if lost {
             for partition in partitions {
                 self.held.remove(&partition);
+                self.leaving.retain(|p| *p != partition);
                 self.filling.drop_partition(partition); // its next owner says it again
                 out.push(Action::Log(LogAction::Release { partition }));
             }
             return;
         }
         self.leaving.extend(partitions);
+        self.leaving.sort_unstable();
+        self.leaving.dedup();
         self.farewell_done = false;
         self.leave(now_ms, out);
     }

@@ -355,12 +355,15 @@ impl Driver {
         if lost {
             for partition in partitions {
                 self.forget(partition);
+                self.leaving.retain(|p| *p != partition);
                 self.outputs.drop_partition(partition); // its next owner says it again
                 out.push(Action::Log(LogAction::Release { partition }));
             }
             return;
         }
         self.leaving.extend(partitions);
+        self.leaving.sort_unstable();
+        self.leaving.dedup();
         self.farewell_done = false;
         self.leave(out);
     }
