@@ -22,6 +22,7 @@ pub fn refused_row(partition: u32, task: &Task, error: &str, outputs: &mut Outpu
     about.push(key, &[], outputs, |buf| match &task.work {
         Work::Write(row) | Work::WriteAfterDlq(row) => encode_stored(row, buf),
         Work::Merge(late) => encode_late(late, buf),
+        Work::SettleAfterDlq => {} // never submitted to the store
     });
 }
 

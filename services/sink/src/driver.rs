@@ -224,6 +224,7 @@ impl Driver {
         let action = match &task.work {
             Work::Write(row) | Work::WriteAfterDlq(row) => RowAction::Write(row.clone()),
             Work::Merge(_) => RowAction::Read(task.key.clone()),
+            Work::SettleAfterDlq => return self.settle(partition, offset, out),
         };
         let id = self.next_id;
         self.next_id += 1;
@@ -276,7 +277,9 @@ impl Driver {
             dlq::overflow(partition, offset, late, &merged.overflow, &mut self.outputs);
         }
         match merged.row {
-            None => self.settle(partition, offset, out),
+            None if merged.overflow.is_empty() => self.settle(partition, offset, out),
+            // A later record of the key may be written and move late_offset past this one: `dlq` first here, too.
+            None => lane.hold_for_dlq(offset, Work::SettleAfterDlq),
             Some(row) if merged.overflow.is_empty() => {
                 lane.replace(offset, Work::Write(Box::new(row)));
                 self.start(partition, offset, out);

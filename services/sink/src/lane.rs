@@ -13,6 +13,8 @@ pub enum Work {
     Merge(Box<LateRecord>),
     /// Write this row, whose record's overflow is in `dlq` now.
     WriteAfterDlq(Box<StoredRow>),
+    /// Nothing to write; the record's overflow must be in `dlq` before the next record of its key.
+    SettleAfterDlq,
 }
 
 /// One record in work.

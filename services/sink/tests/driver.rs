@@ -213,3 +213,17 @@ fn a_revocation_commits_what_is_settled_and_forgets_the_rest() {
     assert!(matches!(&after[..], [Action::Log(LogAction::Release { partition: 0 })]));
     assert!(bench.apply(Input::Row(ids[1].0, RowResult::Written)).is_empty());
 }
+
+#[test]
+fn overflow_alone_holds_its_key_until_it_is_in_dlq() {
+    let mut bench = Bench::new(100);
+    let read = asked(&bench.records(10, &[late_bytes("a", &[2]), late_bytes("a", &[9])]));
+    let stored = StoredRow { row: row("a"), revision: 0, late_offset: -1 };
+    let found = RowResult::Read(Some(Box::new(stored)));
+    // A later record that was written now would move late_offset past this one: its repetition would say nothing.
+    assert!(asked(&bench.apply(Input::Row(read[0].0, found))).is_empty());
+    let commit = bench.tick().unwrap();
+    assert_eq!((commit.positions[0].offset, commit.outputs.len()), (10, 1));
+    let next = asked(&bench.committed(commit));
+    assert!(matches!(&next[..], [(_, RowAction::Read(_))])); // EK-LATE-1
+}
