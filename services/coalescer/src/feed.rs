@@ -1,7 +1,8 @@
 //! One record of `events` into a core: decoded, stamped, and to `dlq` if it cannot be read.
 
-use crate::driver::{Action, Event};
+use crate::driver::Action;
 use crate::encode::{Source, encode, undecodable};
+use crate::event::Event;
 use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
 use evenkeel_model::EventBatch;
 use evenkeel_seam::{Outputs, RecordRef};

@@ -5,6 +5,7 @@
 mod config;
 mod driver;
 mod encode;
+mod event;
 mod feed;
 mod recovery;
 mod run;
@@ -13,6 +14,7 @@ mod watch;
 pub use config::{
     AggregationName, ClassConfig, Config, CutLog, DEFAULT_TOML, OptionsError, OverflowName, SERVICE, TimeName,
 };
-pub use driver::{Action, Driver, Event, Input, Options, Stop};
+pub use driver::{Action, Driver, Input, Options};
+pub use event::{Event, Stop};
 pub use run::{Control, RunError, run};
 pub use watch::{Status, StatusCell};

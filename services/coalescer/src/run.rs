@@ -1,6 +1,7 @@
 //! The thin loop around the driver: wait for the log, apply, perform, tick.
 
-use crate::driver::{Action, Driver, Input, Options, Stop};
+use crate::driver::{Action, Driver, Input, Options};
+use crate::event::Stop;
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};

@@ -1,6 +1,7 @@
 //! What a worker shows of itself: metrics, log lines, and a status for whoever waits for it.
 
-use crate::driver::{Driver, Event};
+use crate::driver::Driver;
+use crate::event::Event;
 use evenkeel_model::{ClosedBy, DropReason};
 use evenkeel_seam::{Ledger, SizeLedger};
 use evenkeel_telemetry::names::coalescer as names;
