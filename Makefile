@@ -37,9 +37,8 @@ demo: ## The whole pipeline in one process with a simulated fleet (ARGS="--for 3
 	cargo run $(LOCKED) --release -p evenkeel -- demo $(ARGS)
 
 .PHONY: bench
-bench: ## Measure this machine: the core, then the embedded coalescer
+bench: ## Measure this machine: how many events one CPU folds
 	cargo run $(LOCKED) --release -p evenkeel -- bench core $(ARGS)
-	cargo run $(LOCKED) --release -p evenkeel -- bench coalescer $(ARGS)
 
 ##@ Check
 
