@@ -91,9 +91,9 @@ impl TopicsSpec {
         }
     }
 
-    /// The same with another partition count for events, windows and marks.
+    /// The same with another partition count: of `dlq` too, where a refused record keeps its source's.
     pub fn with_partitions(mut self, partitions: u32) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.marks] {
+        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks] {
             spec.partitions = partitions;
         }
         self
@@ -314,8 +314,9 @@ mod tests {
         let spec = TopicsSpec::parse(DECLARED).unwrap();
         assert_eq!(spec.events.partitions, spec.marks.partitions);
         assert_eq!(spec.marks.config["cleanup.policy"], "compact");
-        let small = spec.with_partitions(3).for_one_broker();
-        assert_eq!((small.windows.partitions, small.windows.replication), (3, 1));
+        let small = spec.with_partitions(30).for_one_broker();
+        assert_eq!((small.windows.partitions, small.windows.replication), (30, 1));
+        assert_eq!(small.dlq.partitions, 30, "partition 29 of events has one of dlq");
         assert!(!small.events.config.contains_key("min.insync.replicas"));
     }
 

@@ -4,7 +4,8 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! keyspaces and tables (each test binary makes its own).
 
-use anyhow::{Context as _, bail};
+use super::{Way, ways};
+use anyhow::{Context as _, anyhow, bail};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -49,19 +50,30 @@ impl Cassandra {
     /// Finds a server without login: a given address, else Docker, else a local process.
     pub fn find() -> anyhow::Result<Self> {
         let mut skipped = Vec::new();
-        match std::env::var(GIVEN) {
-            Ok(address) => {
-                wait_for_cql(&address, || Ok(()))?;
-                return Ok(Self { address, kind: Kind::Given, skipped });
+        for way in ways()? {
+            match Self::by(way) {
+                Ok((address, kind)) => return Ok(Self { address, kind, skipped }),
+                // Given and not there is an error, not a reason to look elsewhere.
+                Err(error) if way == Way::Given && std::env::var_os(GIVEN).is_some() => return Err(error),
+                Err(error) => skipped.push(format!("{way:?}: {error:#}")),
             }
-            Err(_) => skipped.push(format!("given address: {GIVEN} is not set")),
         }
-        match container() {
-            Ok((address, kind)) => return Ok(Self { address, kind, skipped }),
-            Err(error) => skipped.push(format!("Docker: {error:#}")),
+        bail!("no way to a CQL server; {}", skipped.join("; "))
+    }
+
+    fn by(way: Way) -> anyhow::Result<(String, Kind)> {
+        match way {
+            Way::Given => {
+                let address = std::env::var(GIVEN).map_err(|_| anyhow!("{GIVEN} is not set"))?;
+                wait_for_cql(&address, || Ok(()))?;
+                Ok((address, Kind::Given))
+            }
+            Way::Docker => container(),
+            Way::Local => {
+                let local = LocalServer::start(Login::Open)?;
+                Ok((local.address(), Kind::Local(local)))
+            }
         }
-        let local = LocalServer::start(Login::Open)?;
-        Ok(Self { address: local.address(), kind: Kind::Local(local), skipped })
     }
 
     /// `host:port`.

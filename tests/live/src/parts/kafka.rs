@@ -4,7 +4,8 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! topics (each test makes its own under a fresh prefix).
 
-use anyhow::{Context as _, bail};
+use super::{Way, ways};
+use anyhow::{Context as _, anyhow, bail};
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -30,15 +31,19 @@ pub struct KafkaPart {
     how: &'static str,
     /// Which ways were not taken, and why.
     pub skipped: Vec<String>,
-    _kind: Kind,
+    kind: Kind,
 }
 
 enum Kind {
     Given,
-    /// Kept for its drop; a static is never dropped, so the container is removed by testcontainers' own
-    /// reaper or by `docker rm`.
-    Container(#[expect(dead_code, reason = "kept alive")] Box<(ContainerAsync<GenericImage>, Runtime)>),
-    Local(#[expect(dead_code, reason = "kept alive")] LocalBroker),
+    Container(Box<Contained>),
+    Local(LocalBroker),
+}
+
+struct Contained {
+    /// Taken by the drop. (A static is never dropped: then `docker rm` is left to whoever runs the tests.)
+    container: Option<ContainerAsync<GenericImage>>,
+    runtime: Runtime,
 }
 
 type Runtime = tokio::runtime::Runtime;
@@ -54,20 +59,48 @@ impl KafkaPart {
     /// Finds a broker: a given address, else Docker, else a local process.
     pub fn find() -> anyhow::Result<Self> {
         let mut skipped = Vec::new();
-        match std::env::var(GIVEN) {
-            Ok(address) => {
-                wait_for_port(&address, || Ok(()))?;
-                return Ok(Self { address, how: "given address", skipped, _kind: Kind::Given });
+        for way in ways()? {
+            match Self::by(way) {
+                Ok((address, how, kind)) => return Ok(Self { address, how, skipped, kind }),
+                // Given and not there is an error, not a reason to look elsewhere.
+                Err(error) if way == Way::Given && std::env::var_os(GIVEN).is_some() => return Err(error),
+                Err(error) => skipped.push(format!("{way:?}: {error:#}")),
             }
-            Err(_) => skipped.push(format!("given address: {GIVEN} is not set")),
         }
-        match container() {
-            Ok((address, kind)) => return Ok(Self { address, how: "Docker", skipped, _kind: kind }),
-            Err(error) => skipped.push(format!("Docker: {error:#}")),
+        bail!("no way to a broker; {}", skipped.join("; "))
+    }
+
+    fn by(way: Way) -> anyhow::Result<(String, &'static str, Kind)> {
+        match way {
+            Way::Given => {
+                let address = std::env::var(GIVEN).map_err(|_| anyhow!("{GIVEN} is not set"))?;
+                wait_for_port(&address, || Ok(()))?;
+                Ok((address, "given address", Kind::Given))
+            }
+            Way::Docker => container().map(|(address, kind)| (address, "Docker", kind)),
+            Way::Local => {
+                let local = LocalBroker::start()?;
+                Ok((local.address(), "local process", Kind::Local(local)))
+            }
         }
-        let local = LocalBroker::start()?;
-        let address = local.address();
-        Ok(Self { address, how: "local process", skipped, _kind: Kind::Local(local) })
+    }
+
+    /// Stops every thread of it: connections stay open and nothing answers. A given broker is not ours.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Given => bail!("a given broker is not ours to freeze"),
+            Kind::Container(kept) => kept.each(|container| kept.runtime.block_on(container.pause())),
+            Kind::Local(local) => local.freeze(),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Given => Ok(()),
+            Kind::Container(kept) => kept.each(|container| kept.runtime.block_on(container.unpause())),
+            Kind::Local(local) => local.thaw(),
+        }
     }
 
     /// `host:port`.
@@ -78,6 +111,25 @@ impl KafkaPart {
     /// Which way was taken.
     pub fn how(&self) -> &'static str {
         self.how
+    }
+}
+
+impl Contained {
+    fn each<E: Into<anyhow::Error>>(
+        &self,
+        act: impl FnOnce(&ContainerAsync<GenericImage>) -> Result<(), E>,
+    ) -> anyhow::Result<()> {
+        self.container.as_ref().map_or(Ok(()), |container| act(container).map_err(Into::into))
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        if let Some(container) = self.container.take()
+            && let Err(error) = self.runtime.block_on(container.rm())
+        {
+            eprintln!("the container was not removed: {error}");
+        }
     }
 }
 
@@ -116,13 +168,20 @@ fn container() -> anyhow::Result<(String, Kind)> {
         ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".to_owned()),
         ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".to_owned()),
         ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".to_owned()),
+        ("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "1000".to_owned()),
+        ("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "4".to_owned()),
+        ("KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS", "4".to_owned()),
+        ("KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS", "1000".to_owned()),
+        ("KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS", "1000".to_owned()),
+        ("KAFKA_LOG_CLEANER_BACKOFF_MS", "500".to_owned()),
+        ("KAFKA_LOG_SEGMENT_DELETE_DELAY_MS", "500".to_owned()),
     ]
     .into_iter()
     .fold(image, |image, (key, value)| image.with_env_var(key, value));
     let container = runtime.block_on(image.start())?;
     let address = format!("127.0.0.1:{port}");
     wait_for_port(&address, || Ok(()))?;
-    Ok((address, Kind::Container(Box::new((container, runtime)))))
+    Ok((address, Kind::Container(Box::new(Contained { container: Some(container), runtime }))))
 }
 
 /// A broker of our own on loopback, which a test may freeze, kill and start again.
@@ -153,6 +212,23 @@ impl LocalBroker {
     /// `host:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Stops every thread of it (SIGSTOP): connections stay open and nothing answers.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = fs::read_to_string(self.dir.join("pid"))?;
+        let status = Command::new("kill").args([signal, pid.trim()]).status()?;
+        anyhow::ensure!(status.success(), "kill {signal} {pid}: {status}");
+        Ok(())
     }
 
     /// kill -9; its directory stays for [`LocalBroker::launch`].
