@@ -80,13 +80,15 @@ fn scenarios_over_real_parts_come_out_as_the_simulators() -> anyhow::Result<()> 
         lanes[1 + (nth as usize + 1) % 2].push(random(seed + nth));
     }
     let parts = &parts;
-    let outcomes: Vec<anyhow::Result<Vec<Played>>> = std::thread::scope(|scope| {
-        let play_all = |lane: Vec<Scenario>| lane.into_iter().map(|s| examine(parts, s)).collect();
+    let outcomes: Vec<anyhow::Result<Played>> = std::thread::scope(|scope| {
+        let play_all = |lane: Vec<Scenario>| lane.into_iter().map(|s| examine(parts, s)).collect::<Vec<_>>();
         let lanes: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(move || play_all(lane))).collect();
-        lanes.into_iter().map(|lane| lane.join().unwrap()).collect()
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
     });
-    let played: Vec<Played> =
-        outcomes.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let failed: Vec<String> =
+        outcomes.iter().filter_map(|outcome| Some(format!("{:#}", outcome.as_ref().err()?))).collect();
+    ensure!(failed.is_empty(), "{SEED}={seed} repeats it: {}", failed.join("\n\n"));
+    let played: Vec<Played> = outcomes.into_iter().flatten().collect();
     let total = |of: fn(&Played) -> u32| played.iter().map(of).sum::<u32>();
     for (what, count) in [
         ("kill -9 of ingest", total(|p| p.counts.kills[0])),

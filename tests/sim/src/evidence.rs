@@ -9,7 +9,8 @@ use evenkeel_seam::RecordRef;
 /// Reads all topics.
 pub fn evidence_of(log: &SimLog) -> Evidence {
     let mut evidence = Evidence::default();
-    for partition in 0..log.cluster().partitions() {
+    let partitions = log.cluster().partitions();
+    for partition in 0..partitions {
         each(log, Topic::Events, partition, false, |record| evidence.event(partition, record));
         each(log, Topic::Windows, partition, true, |record| evidence.window(partition, record));
         each(log, Topic::Dlq, partition, true, |record| evidence.refusal(record));

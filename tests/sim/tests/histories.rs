@@ -101,3 +101,14 @@ fn assert_passes(scenario: &Scenario) {
     assert!(first.is_empty(), "{}: {} findings, {first:#?}", scenario.name, report.violations.len());
     assert!(report.rows > 0 && report.compared > 0 && report.undetermined == 0, "{}", scenario.name);
 }
+
+/// As a world with real parts plays them: sooner over, at another time, closed by the log.
+#[test]
+fn a_history_at_another_pace_and_time_breaks_no_rule() {
+    for scenario in catalogue::all() {
+        let start_ms = scenario.start_ms + 123_456_789;
+        let (scenario, open) = scenario.faster(4).starting_at(start_ms).with_last_events();
+        assert_passes(&scenario);
+        assert!(!open.is_empty());
+    }
+}

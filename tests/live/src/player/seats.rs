@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a supervisor waits before it starts a process again that ended by itself.
-const RESTART_AFTER: Duration = Duration::from_millis(300);
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// The exit code of a process that could not reach what it depends on at its start.
 const UNREACHABLE: i32 = 3;
 
@@ -180,13 +180,14 @@ impl Seats {
         self.seats.iter().filter(|((of, _), _)| *of == kind).all(|(_, seat)| seat.child.is_none())
     }
 
-    /// Lines of the logs that no run may have: errors, and panics. (An error is what an operator is woken
-    /// up for.)
+    /// Lines of the logs that no run may have: errors of ours, and panics. (What an operator is woken up for;
+    /// an outage is a warning.)
     pub fn alarms(&self) -> Vec<String> {
         let mut found = Vec::new();
         for &(kind, seat) in self.seats.keys() {
             let log = fs::read_to_string(self.stage.log(kind.service(), seat)).unwrap_or_default();
-            let loud = |line: &&str| line.contains("\"ERROR\"") || line.contains("panicked at");
+            let ours = |line: &str| line.contains("\"ERROR\"") && line.contains("\"target\":\"evenkeel");
+            let loud = |line: &&str| ours(line) || line.contains("panicked at");
             found.extend(log.lines().filter(loud).map(|line| format!("{} {seat}: {line}", kind.service())));
         }
         found
