@@ -40,11 +40,9 @@ pub fn compare(live: &Played, sim: &Report) -> Comparison {
     let (real, simulated) = (log_rows(&live.evidence), log_rows(&sim.evidence));
     for (key, row) in &simulated {
         let Some(other) = real.get(key).filter(|_| !unsure.contains(key)) else { continue };
-        if plain(row) == plain(other) {
-            comparison.rows += 1;
-        } else {
-            let what = format!("{}: simulated {row:?}, real {other:?}", name(key));
-            comparison.differences.push(what);
+        match difference(&plain(row), &plain(other)) {
+            None => comparison.rows += 1,
+            Some(what) => comparison.differences.push(format!("{}: {what}", name(key))),
         }
     }
     comparison
@@ -71,7 +69,11 @@ impl Comparison {
                 self.undetermined += 1;
             } else {
                 let (real, simulated) = (identities(&real), identities(&simulated));
-                let what = format!("{}: real events {real:?}, simulated {simulated:?}", name(key));
+                let only = |of: &[Identity], other: &[Identity]| -> Vec<Identity> {
+                    of.iter().filter(|event| !other.contains(event)).take(4).cloned().collect()
+                };
+                let (more, less) = (only(&real, &simulated), only(&simulated, &real));
+                let what = format!("{}: only in the real log {more:?}, only simulated {less:?}", name(key));
                 self.differences.push(what);
             }
         }
@@ -110,10 +112,16 @@ impl Comparison {
     }
 }
 
-/// What an event is, however it came.
-fn identities(events: &[Event]) -> Vec<(i64, Option<u64>, String)> {
-    let mut all: Vec<_> =
-        events.iter().map(|event| (event.ts, event.seq, format!("{:?}", event.fields))).collect();
+/// What an event is, however it came: its time, seq and fields by name.
+type Identity = (i64, Option<u64>, Vec<(String, u64)>);
+
+fn identities(events: &[Event]) -> Vec<Identity> {
+    let identity = |event: &Event| {
+        let mut fields: Vec<_> = event.fields.iter().map(|(name, x)| (name.clone(), x.to_bits())).collect();
+        fields.sort_unstable();
+        (event.ts, event.seq, fields)
+    };
+    let mut all: Vec<Identity> = events.iter().map(identity).collect();
     all.sort_unstable();
     all
 }
@@ -140,6 +148,21 @@ fn log_rows(evidence: &Evidence) -> BTreeMap<RowKey, WindowRow> {
         }
     }
     rows
+}
+
+/// What differs first, simulated and real.
+fn difference(simulated: &WindowRow, real: &WindowRow) -> Option<String> {
+    if simulated == real {
+        return None;
+    }
+    let fields = simulated.stats.iter().zip(&real.stats).find(|(a, b)| a != b);
+    Some(match fields {
+        Some((a, b)) if simulated.count == real.count => format!("simulated {a:?}, real {b:?}"),
+        _ => {
+            let brief = |row: &WindowRow| format!("{}, count {}, {:?}", row.closed_by, row.count, row.seqs);
+            format!("simulated {}, real {}", brief(simulated), brief(real))
+        }
+    })
 }
 
 /// A row without what depends on real time.

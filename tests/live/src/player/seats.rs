@@ -7,12 +7,14 @@ use super::stage::Stage;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a supervisor waits before it starts a process again that ended by itself.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+const SIGTERM: i32 = 15;
 /// The exit code of a process that could not reach what it depends on at its start.
 const UNREACHABLE: i32 = 3;
 
@@ -163,6 +165,8 @@ impl Seats {
         seat.not_before = Some(Instant::now() + RESTART_AFTER);
         match status.code() {
             Some(0) if leaving => {}
+            // Sent away before it had begun: it holds nothing yet, and nobody has told the system to wait.
+            None if leaving && status.signal() == Some(SIGTERM) => {}
             Some(UNREACHABLE) => self.counts.unreachable += 1,
             _ => {
                 let service = place.0.service();
