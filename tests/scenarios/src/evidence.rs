@@ -114,8 +114,8 @@ impl Evidence {
         Some(Published { partition, offset, body })
     }
 
-    /// Judges everything. `stored`: what the store holds. `open`: windows that nothing has closed yet when
-    /// the run was left, which may therefore have no row.
+    /// Judges everything. `stored`: what the store holds. `open`: windows that nothing may have closed yet when
+    /// the run was left; those of which nothing was published need no row.
     pub fn judge(&self, settings: &Settings, stored: Vec<StoredRow>, open: &BTreeSet<RowKey>) -> Finding {
         let mut reference = Reference::of(settings, self.events.iter().cloned());
         let unreadable = self.unreadable.iter().map(|what| Violation::new(Rule::Late1, what.clone()));
@@ -128,8 +128,9 @@ impl Evidence {
         }
         violations.extend(check_origin(&stored, &self.published));
         let key = |row: &StoredRow| RowKey { stream_id: row.row.stream_id.clone(), span: row.row.span };
-        let has_row: BTreeSet<RowKey> = stored.iter().map(key).collect();
-        reference.windows.retain(|key, _| has_row.contains(key) || !open.contains(key));
+        let told = self.published.iter().map(Published::key).chain(stored.iter().map(key));
+        let told: BTreeSet<RowKey> = told.collect();
+        reference.windows.retain(|key, _| told.contains(key) || !open.contains(key));
         let verdict = judge(stored, &self.diverted, &reference);
         violations.extend(verdict.violations);
         let rows = self.published.iter().filter(|p| matches!(p.body, Body::Row(_))).count();
@@ -172,6 +173,7 @@ mod tests {
     use super::*;
     use crate::sample::{Sample, batch_of};
     use evenkeel_codec::encode_batch;
+    use evenkeel_model::LateRecord;
     use evenkeel_seam::Header;
 
     const NOW: i64 = 1_700_000_000_000;
@@ -213,13 +215,18 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.event(0, &record(&value, &[]));
         assert_eq!(rules(&evidence, &BTreeSet::new()), [Rule::Late1, Rule::Late1, Rule::Floor]);
-        let open: Vec<RowKey> = [5_000, 60_000]
-            .map(|size_ms| RowKey {
-                stream_id: "s".into(),
-                span: evenkeel_model::WindowSpan::of(NOW, size_ms),
-            })
-            .into();
-        assert_eq!(rules(&evidence, &open[..1].iter().cloned().collect()), [Rule::Late1, Rule::Floor]);
-        assert_eq!(rules(&evidence, &open.into_iter().collect()), [Rule::Floor]);
+        let key =
+            |size_ms| RowKey { stream_id: "s".into(), span: evenkeel_model::WindowSpan::of(NOW, size_ms) };
+        assert_eq!(rules(&evidence, &[key(5_000)].into()), [Rule::Late1, Rule::Floor]);
+        let open = BTreeSet::from([key(5_000), key(60_000)]);
+        assert_eq!(rules(&evidence, &open), [Rule::Floor]);
+        let events = EventBatch { stream_id: "s".into(), ts: vec![NOW], ..EventBatch::default() };
+        let late = LateRecord { size_ms: 5_000, window_id: NOW / 5_000, arrivals: vec![NOW], events };
+        evidence.published.push(Published { partition: 0, offset: 0, body: Body::Late(Box::new(late)) });
+        assert_eq!(
+            rules(&evidence, &open),
+            [Rule::Late1, Rule::Floor],
+            "it was published: it must be stored"
+        );
     }
 }

@@ -18,7 +18,16 @@ impl Scenario {
         self.steps.iter().map(wait_ms).sum()
     }
 
-    /// The same, begun at another time. Windows are aligned to the epoch, so other events share one.
+    /// The first start from `from_ms` on at which the windows lie as they do now, if that is not further off
+    /// than `wait_max_ms`; else `from_ms`. Windows are aligned to the epoch, so a start decides which events
+    /// share one.
+    pub fn aligned_start(&self, from_ms: i64, wait_max_ms: i64) -> i64 {
+        let common = self.settings.sizes_ms().into_iter().fold(1, lcm);
+        let wait = (self.start_ms - from_ms).rem_euclid(common);
+        from_ms + if wait <= wait_max_ms { wait } else { 0 }
+    }
+
+    /// The same, begun at another time.
     pub fn starting_at(mut self, start_ms: i64) -> Self {
         let by = start_ms - self.start_ms;
         for step in &mut self.steps {
@@ -29,18 +38,18 @@ impl Scenario {
         Self { start_ms, ..self }
     }
 
-    /// The same, so many times faster: every length of time, of the steps, of the devices and of the
-    /// settings, is divided. `by` is at least 1.
+    /// The same, so many times faster: every time and length of time, of the steps, of the devices and of the
+    /// settings, is divided, and so is the start: each event keeps its window's number. `by` is at least 1.
     pub fn faster(self, by: i64) -> Self {
         let (mut now, mut line) = (0, Timeline::default());
         for step in self.steps {
             match step {
                 Step::Advance { ms } => now += ms,
-                step => line.at(now / by, faster_step(step, self.start_ms, by)),
+                step => line.at(now / by, faster_step(step, by)),
             }
         }
         let settings = faster_settings(self.settings, by);
-        Self { name: self.name, settings, start_ms: self.start_ms, steps: line.into_steps() }
+        Self { name: self.name, settings, start_ms: self.start_ms / by, steps: line.into_steps() }
     }
 
     /// Without the faults that begin later than `ms` after the start; the devices go on.
@@ -140,6 +149,15 @@ impl Scenario {
     }
 }
 
+/// The least common multiple of two lengths.
+fn lcm(a: i64, b: i64) -> i64 {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
+}
+
 fn wait_ms(step: &Step) -> i64 {
     match step {
         Step::Advance { ms } => *ms,
@@ -164,13 +182,13 @@ fn prefixed(mut step: Step, prefix: &str) -> Step {
     step
 }
 
-fn faster_step(mut step: Step, start_ms: i64, by: i64) -> Step {
+fn faster_step(mut step: Step, by: i64) -> Step {
     match &mut step {
         Step::Send { batch, held_ms } => {
-            faster_batch(batch, start_ms, by);
+            faster_batch(batch, by);
             *held_ms /= by;
         }
-        Step::Misroute(batch) => faster_batch(batch, start_ms, by),
+        Step::Misroute(batch) => faster_batch(batch, by),
         Step::Skew { by_ms: ms }
         | Step::Freeze { for_ms: ms, .. }
         | Step::BrokerDown { for_ms: ms }
@@ -196,8 +214,8 @@ fn faster_step(mut step: Step, start_ms: i64, by: i64) -> Step {
     step
 }
 
-fn faster_batch(batch: &mut EventBatch, start_ms: i64, by: i64) {
-    batch.ts.iter_mut().for_each(|ts| *ts = start_ms + (*ts - start_ms).div_euclid(by));
+fn faster_batch(batch: &mut EventBatch, by: i64) {
+    batch.ts.iter_mut().for_each(|ts| *ts = ts.div_euclid(by));
 }
 
 fn faster_settings(settings: Settings, by: i64) -> Settings {
@@ -242,8 +260,14 @@ mod tests {
     #[test]
     fn faster_and_later_keep_every_event_at_its_place() {
         let slow = catalogue::reconnect_storm();
-        let fast = slow.clone().faster(4).starting_at(START_MS + 7);
-        assert_eq!((fast.start_ms, fast.length_ms()), (START_MS + 7, slow.length_ms() / 4));
+        let fast = slow.clone().faster(4);
+        let start_ms = fast.aligned_start(START_MS + 7, 15_000);
+        assert!((START_MS + 7..START_MS + 15_007).contains(&start_ms));
+        assert_eq!((start_ms - START_MS / 4) % 15_000, 0);
+        assert_eq!(fast.aligned_start(START_MS + 7, 100), START_MS + 7, "too long to wait");
+        let moved = start_ms - fast.start_ms;
+        let fast = fast.starting_at(start_ms);
+        assert_eq!((fast.start_ms, fast.length_ms()), (start_ms, slow.length_ms() / 4));
         assert_eq!(fast.settings.classes[0].sizes_ms, [1_250, 15_000]);
         assert_eq!((fast.settings.interval_ms, fast.settings.partitions), (250, 4));
         let (slow, fast) = (sends(&slow), sends(&fast));
@@ -254,8 +278,10 @@ mod tests {
                 (at / 4, &batch.stream_id, &batch.seq),
                 (*fast_at, &fast_batch.stream_id, &fast_batch.seq)
             );
-            let ts = batch.ts.iter().map(|ts| START_MS + 7 + (ts - START_MS).div_euclid(4));
-            assert!(ts.eq(fast_batch.ts.iter().copied()));
+            assert!(batch.ts.iter().map(|ts| moved + ts.div_euclid(4)).eq(fast_batch.ts.iter().copied()));
+            let number = |ts: &i64, size_ms| WindowSpan::of(*ts, size_ms).window_id;
+            let apart = number(&fast_batch.ts[0], 1_250) - number(&batch.ts[0], 5_000);
+            assert_eq!(apart, moved / 1_250, "the same events share a window");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::ConfigArgs;
 use crate::config::ServerConfig;
-use crate::demo::{self, DemoOptions, Screen, Stage, Verdict};
+use crate::demo::{self, DemoOptions, LOG_LINES, Screen, Stage, Verdict};
 use crate::failure::Failure;
 use crate::human::count;
 use crate::server::Server;
@@ -55,8 +55,10 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         None => Some(tempfile::tempdir().map_err(storage)?),
     };
     let dir = args.data_dir.clone().or_else(|| Some(scratch.as_ref()?.path().to_owned())).unwrap_or_default();
-    let live = std::io::stdout().is_terminal() && !args.plain;
-    let logs = if live { LogTo::Tail(LogTail::new(5)) } else { LogTo::Stderr };
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let live = std::io::stdout().is_terminal() && !dumb && !args.plain;
+    let tail = live.then(|| LogTail::new(LOG_LINES));
+    let logs = tail.clone().map_or(LogTo::Stderr, LogTo::Tail);
     let server = Server::start(&config, &dir, logs)?;
     let options = DemoOptions {
         bowls: args.bowls,
@@ -73,6 +75,7 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         machine: &server.machine,
         ingest: server.ingest,
         admin: server.admin,
+        log: tail,
         drain: server.drain.clone(),
         planned_bytes: planned.steady_bytes,
         base_size_ms: class.sizes_ms.first().copied().unwrap_or(5_000),

@@ -38,6 +38,8 @@ use witness::{Witness, stored_rows};
 
 /// From the start of the processes to the first step.
 const WARM_UP_MS: i64 = 500;
+/// So long a start may wait for its windows to lie as told.
+const ALIGN_MAX_MS: i64 = 15_000;
 /// Everything after the last step is done within this.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -133,7 +135,8 @@ pub fn play(parts: &Parts, told: Scenario) -> anyhow::Result<Played> {
         seats.turn()?;
         Ok(TcpStream::connect(&stage.ingest).is_ok())
     })?;
-    let (scenario, open) = told.starting_at(now_ms() + WARM_UP_MS).with_last_events();
+    let start_ms = told.aligned_start(now_ms() + WARM_UP_MS, ALIGN_MAX_MS);
+    let (scenario, open) = told.starting_at(start_ms).with_last_events();
     let senders = Senders::new(&stage.ingest, &stage.kafka)?;
     let mut director = Director::new(parts, &scenario, seats, senders, proxy.clone());
     director.play()?;
