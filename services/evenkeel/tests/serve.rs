@@ -260,6 +260,32 @@ fn the_demo_ends_with_an_exact_count() {
     assert!(text.contains("ledger 0"), "{text}");
 }
 
+/// As in `evenkeel demo | head -1`.
+#[test]
+fn the_demo_ends_when_nobody_reads_it_any_more() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["demo", "--bowls", "5", "--wearables", "5"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(line.contains("events/s"), "{line}"); // the reader is dropped with the statement
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > DEADLINE {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(status.code(), Some(0), "{errors}");
+}
+
 #[test]
 fn plan_prints_the_sum_and_whether_it_fits() {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))

@@ -11,7 +11,7 @@ use evenkeel_chassis::units::PositiveMs;
 use evenkeel_plan::{Fleet, plan};
 use evenkeel_telemetry::{LogTail, LogTo};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,14 +90,17 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn conclude(verdict: &Verdict) -> Result<Exit, Failure> {
-    println!(
+    let counts = format!(
         "\n{} readings acknowledged, {} in stored 5 s windows; {} of the clock an hour ahead are in dlq",
         count(verdict.acknowledged),
         count(verdict.stored),
         count(verdict.wrong_clock),
     );
+    // Whoever read our output may have left: the exit code says it too.
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{counts}");
     if verdict.differing.is_empty() {
-        println!("exact: nothing lost, nothing double");
+        let _ = writeln!(out, "exact: nothing lost, nothing double");
         return Ok(Exit::Ok);
     }
     let (id, acknowledged, stored) = &verdict.differing[0];
@@ -108,6 +111,15 @@ fn conclude(verdict: &Verdict) -> Result<Exit, Failure> {
             verdict.differing.len()
         ),
     ))
+}
+
+/// Prints a line; whether nobody reads any more.
+fn tell(line: &str) -> std::io::Result<bool> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// The live view, or a line a second.
@@ -126,7 +138,7 @@ impl View {
         let Some(terminal) = &mut self.terminal else {
             if screen.elapsed.as_secs() > self.told_s {
                 self.told_s = screen.elapsed.as_secs();
-                println!("{}", screen.line());
+                return tell(&screen.line());
             }
             return Ok(false);
         };
