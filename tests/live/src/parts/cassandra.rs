@@ -4,8 +4,9 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! keyspaces and tables (each test binary makes its own).
 
+use super::container::Contained;
 use super::{Way, ways};
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testcontainers::core::{ContainerPort, WaitFor};
-use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, GenericImage};
+use testcontainers::{GenericImage, ImageExt as _};
 
 /// How long a server may take from start to its first answer.
 const READY_DEADLINE: Duration = Duration::from_secs(180);
@@ -42,7 +42,7 @@ pub struct Cassandra {
 
 enum Kind {
     Given,
-    Container { runtime: tokio::runtime::Runtime, container: Option<Box<ContainerAsync<GenericImage>>> },
+    Container(#[expect(dead_code, reason = "kept alive")] Box<Contained>),
     Local(LocalServer),
 }
 
@@ -85,7 +85,7 @@ impl Cassandra {
     pub fn how(&self) -> &'static str {
         match self.kind {
             Kind::Given => "given address",
-            Kind::Container { .. } => "Docker",
+            Kind::Container(_) => "Docker",
             Kind::Local(_) => "local process",
         }
     }
@@ -93,12 +93,6 @@ impl Cassandra {
 
 impl Drop for Cassandra {
     fn drop(&mut self) {
-        if let Kind::Container { runtime, container } = &mut self.kind
-            && let Some(container) = container.take()
-            && let Err(error) = runtime.block_on(container.rm())
-        {
-            eprintln!("the container was not removed: {error}");
-        }
         if let Kind::Local(local) = &mut self.kind {
             local.end();
         }
@@ -107,23 +101,13 @@ impl Drop for Cassandra {
 
 /// Docker, if it has the image: nothing is pulled.
 fn container() -> anyhow::Result<(String, Kind)> {
-    let (name, tag) = IMAGE;
-    let image = Command::new("docker").args(["image", "inspect", &format!("{name}:{tag}")]).output();
-    let image = image.context("no docker command")?;
-    if !image.status.success() {
-        bail!("{}", String::from_utf8_lossy(&image.stderr).trim());
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (container, address) = runtime.block_on(async {
-        let image = GenericImage::new(name, tag)
-            .with_exposed_port(ContainerPort::Tcp(9042))
-            .with_wait_for(WaitFor::message_on_stdout("Starting listening for CQL clients"));
-        let container = image.start().await?;
-        let port = container.get_host_port_ipv4(9042).await?;
-        anyhow::Ok((Box::new(container), format!("127.0.0.1:{port}")))
-    })?;
+    let image = GenericImage::new(IMAGE.0, IMAGE.1)
+        .with_exposed_port(ContainerPort::Tcp(9042))
+        .with_wait_for(WaitFor::message_on_stdout("Starting listening for CQL clients"));
+    let contained = Contained::start(IMAGE, image.with_startup_timeout(READY_DEADLINE))?;
+    let address = format!("127.0.0.1:{}", contained.port(9042)?);
     wait_for_cql(&address, || Ok(()))?;
-    Ok((address, Kind::Container { runtime, container: Some(container) }))
+    Ok((address, Kind::Container(Box::new(contained))))
 }
 
 /// A Cassandra of our own on loopback, which a test may stop, continue, kill and start again.

@@ -4,6 +4,7 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! topics (each test makes its own under a fresh prefix).
 
+use super::container::Contained;
 use super::{Way, ways};
 use anyhow::{Context as _, anyhow, bail};
 use std::fs;
@@ -15,8 +16,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
-use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+use testcontainers::{GenericImage, ImageExt as _};
 
 /// How long a broker may take from start to its first open port (a cold start also fetches the jars).
 const READY_DEADLINE: Duration = Duration::from_secs(180);
@@ -39,14 +39,6 @@ enum Kind {
     Container(Box<Contained>),
     Local(LocalBroker),
 }
-
-struct Contained {
-    /// Taken by the drop. (A static is never dropped: then `docker rm` is left to whoever runs the tests.)
-    container: Option<ContainerAsync<GenericImage>>,
-    runtime: Runtime,
-}
-
-type Runtime = tokio::runtime::Runtime;
 
 impl KafkaPart {
     /// The one broker of this test process, found or started on first use.
@@ -89,7 +81,7 @@ impl KafkaPart {
     pub fn freeze(&self) -> anyhow::Result<()> {
         match &self.kind {
             Kind::Given => bail!("a given broker is not ours to freeze"),
-            Kind::Container(kept) => kept.each(|container| kept.runtime.block_on(container.pause())),
+            Kind::Container(kept) => kept.freeze(true),
             Kind::Local(local) => local.freeze(),
         }
     }
@@ -98,7 +90,7 @@ impl KafkaPart {
     pub fn thaw(&self) -> anyhow::Result<()> {
         match &self.kind {
             Kind::Given => Ok(()),
-            Kind::Container(kept) => kept.each(|container| kept.runtime.block_on(container.unpause())),
+            Kind::Container(kept) => kept.freeze(false),
             Kind::Local(local) => local.thaw(),
         }
     }
@@ -114,25 +106,6 @@ impl KafkaPart {
     }
 }
 
-impl Contained {
-    fn each<E: Into<anyhow::Error>>(
-        &self,
-        act: impl FnOnce(&ContainerAsync<GenericImage>) -> Result<(), E>,
-    ) -> anyhow::Result<()> {
-        self.container.as_ref().map_or(Ok(()), |container| act(container).map_err(Into::into))
-    }
-}
-
-impl Drop for Contained {
-    fn drop(&mut self) {
-        if let Some(container) = self.container.take()
-            && let Err(error) = self.runtime.block_on(container.rm())
-        {
-            eprintln!("the container was not removed: {error}");
-        }
-    }
-}
-
 /// A topic prefix nobody has used, also not on a broker that outlives test runs.
 pub fn fresh_prefix(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -143,26 +116,26 @@ pub fn fresh_prefix(test: &str) -> String {
 
 /// Docker, if it has the image: nothing is pulled.
 fn container() -> anyhow::Result<(String, Kind)> {
-    let (name, tag) = IMAGE;
-    let image = Command::new("docker").args(["image", "inspect", &format!("{name}:{tag}")]).output();
-    let image = image.context("no docker command")?;
-    if !image.status.success() {
-        bail!("{}", String::from_utf8_lossy(&image.stderr).trim());
-    }
     // The broker tells clients its address, so the mapped port must be known before it starts.
     let [port, _] = free_ports()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let image = GenericImage::new(name, tag)
+    let image = GenericImage::new(IMAGE.0, IMAGE.1)
         .with_wait_for(WaitFor::message_on_stdout("Kafka Server started"))
         .with_mapped_port(port, 9092.tcp());
+    let inside = "INSIDE://127.0.0.1:9094";
     let image = [
         ("KAFKA_NODE_ID", "1".to_owned()),
         ("KAFKA_PROCESS_ROLES", "broker,controller".to_owned()),
         ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@127.0.0.1:9093".to_owned()),
         ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER".to_owned()),
-        ("KAFKA_LISTENERS", "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093".to_owned()),
-        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+        // The broker talks to itself too (commit markers of transactions), and inside the container nobody
+        // listens at the mapped port.
+        ("KAFKA_LISTENERS", format!("PLAINTEXT://0.0.0.0:9092,{inside},CONTROLLER://127.0.0.1:9093")),
+        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port},{inside}")),
+        ("KAFKA_INTER_BROKER_LISTENER_NAME", "INSIDE".to_owned()),
+        (
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        ),
         ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false".to_owned()),
         ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".to_owned()),
         ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".to_owned()),
@@ -178,10 +151,10 @@ fn container() -> anyhow::Result<(String, Kind)> {
     ]
     .into_iter()
     .fold(image, |image, (key, value)| image.with_env_var(key, value));
-    let container = runtime.block_on(image.start())?;
+    let contained = Contained::start(IMAGE, image)?;
     let address = format!("127.0.0.1:{port}");
     wait_for_port(&address, || Ok(()))?;
-    Ok((address, Kind::Container(Box::new(Contained { container: Some(container), runtime }))))
+    Ok((address, Kind::Container(Box::new(contained))))
 }
 
 /// A broker of our own on loopback, which a test may freeze, kill and start again.

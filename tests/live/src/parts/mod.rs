@@ -1,6 +1,7 @@
 //! The real parts a live test needs, each found as: given address, Docker, local process.
 
 pub mod cassandra;
+mod container;
 pub mod kafka;
 
 use anyhow::bail;
