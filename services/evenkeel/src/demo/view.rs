@@ -120,7 +120,7 @@ impl Screen {
     fn head(&self) -> Paragraph<'_> {
         let of = self.total.map(|t| format!(" of {}", t.as_secs())).unwrap_or_default();
         let first = format!(
-            "{} devices, one clock 1 h ahead · {}{of} s · {} reconnect storms · {} replays",
+            "{} devices, one clock 1 h ahead · {}{of} s · {} storms · {} replays",
             self.devices,
             self.elapsed.as_secs(),
             self.storms,
