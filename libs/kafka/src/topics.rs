@@ -1,7 +1,7 @@
 //! The topics that must exist: declared in schemas/topics.toml, created and compared with a cluster.
 //!
-//! Owns: the declaration's form and the differences. Never: changes or deletes a topic that exists (a
-//! changed partition count would give streams a second owner).
+//! Owns: the declaration's form and the differences. Never: changes a topic that exists (a changed
+//! partition count would give streams a second owner), or deletes one unless told to.
 
 use crate::context::MemberContext;
 use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
@@ -224,6 +224,19 @@ impl Topics {
         }
         self.settle(&done.created)?;
         Ok(done)
+    }
+
+    /// Deletes all topics of this configuration, with what they hold. For topics that the caller made for
+    /// itself alone.
+    pub fn remove(&self) -> Result<(), ConnectError> {
+        let names: Vec<String> = Topic::ALL.iter().map(|topic| self.config.topic(*topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let results = block_on(self.admin.delete_topics(&names, &self.options()))
+            .map_err(|e| ConnectError::refused("deleting topics", e))?;
+        match results.into_iter().find_map(Result::err) {
+            None | Some((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(()),
+            Some((name, code)) => Err(ConnectError::refused(format!("deleting topic {name}"), code)),
+        }
     }
 
     /// Waits until the created topics are seen: brokers learn of them a moment later.

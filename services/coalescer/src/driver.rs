@@ -17,7 +17,7 @@ use evenkeel_seam::CommitMeta;
 use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
 #[cfg(feature = "sabotage")]
 use evenkeel_window::Sabotage;
-use evenkeel_window::{Core, Partition, RecoverError, Settings, TickInput};
+use evenkeel_window::{AHEAD, Core, Partition, RecoverError, Settings, TickInput};
 use std::collections::BTreeMap;
 
 /// Every reason to wake.
@@ -231,7 +231,10 @@ impl Driver {
         if topic != Topic::Events {
             return; // a read that a newer assignment has overtaken
         }
-        for record in records {
+        for (n, record) in records.iter().enumerate() {
+            if let Some(key) = records.get(n + AHEAD).and_then(|r| r.key) {
+                held.core.expect(key);
+            }
             feed(&mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
         }
         held.core.advance(next);
