@@ -5,11 +5,12 @@
 
 use crate::context::trace_log;
 use crate::error::{Class, classify};
+use crate::native::OutTopics;
 use crate::scout::init_transactions;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Commit, CommitMeta, Outputs, TxnResult, WorkerError};
+use evenkeel_seam::{Commit, CommitMeta, OutRecord, Outputs, TxnResult, WorkerError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -22,8 +23,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One millisecond: librdkafka's own waits for deliveries go in steps of 100.
-const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// How long to sleep while deliveries are outstanding. Not a wait within `poll`: that one waits whole
+/// milliseconds only and spins through what is left of them; librdkafka's own flush goes in steps of 100 ms.
+const DRAIN_STEP: Duration = Duration::from_micros(500);
+
+/// Records per batch call: how often delivery reports are served between.
+const BATCH_MAX: usize = 2048;
 
 /// How often the client's logs and errors are served while there is no commit: they pile up otherwise.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
@@ -104,9 +109,13 @@ impl TxnThread {
         init_transactions(&producer, config, id)?;
         let (jobs, todo) = sync_channel(1);
         let (outcomes, done) = channel();
-        let txn = Transactions {
+        let names: Vec<String> = Topic::ALL.iter().map(|t| config.topic(*t)).collect();
+        let topics = OutTopics::new(producer.client(), &names)
+            .ok_or_else(|| ConnectError::refused("making the topics of the producer", "out of memory"))?;
+        let mut txn = Transactions {
+            topics,
             producer,
-            names: Topic::ALL.iter().map(|t| config.topic(*t)).collect(),
+            names,
             consumed: config.topic(consumed),
             id: id.to_owned(),
             call: config.timeouts.call.duration(),
@@ -138,6 +147,8 @@ impl TxnThread {
 }
 
 pub(crate) struct Transactions {
+    /// Before the producer, which must outlive it.
+    topics: OutTopics,
     producer: BaseProducer<TxnContext>,
     /// By index in [`Topic::ALL`].
     names: Vec<String>,
@@ -162,12 +173,12 @@ impl From<KafkaError> for Failed {
 type Written = Vec<(u32, Option<CommitMeta>)>;
 
 impl Transactions {
-    fn run(self, todo: &Receiver<(Commit, ConsumerGroupMetadata)>, outcomes: &Sender<Done>, waker: &Waker) {
+    fn run(&mut self, todo: &Receiver<(Commit, ConsumerGroupMetadata)>, outcomes: &Sender<Done>, waker: &Waker) {
         loop {
             let (commit, group) = match todo.recv_timeout(SERVE_EVERY) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.producer.poll(DRAIN_STEP);
+                    self.serve();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -183,7 +194,7 @@ impl Transactions {
         }
     }
 
-    fn transact(&self, commit: &Commit, group: &ConsumerGroupMetadata) -> Result<TxnResult, WorkerError> {
+    fn transact(&mut self, commit: &Commit, group: &ConsumerGroupMetadata) -> Result<TxnResult, WorkerError> {
         if commit.outputs.is_empty() && commit.positions.is_empty() {
             return Ok(TxnResult::Committed(Vec::new()));
         }
@@ -214,7 +225,7 @@ impl Transactions {
 
     /// Everything up to the commit.
     fn prepare(
-        &self,
+        &mut self,
         commit: &Commit,
         group: &ConsumerGroupMetadata,
         until: Instant,
@@ -230,26 +241,64 @@ impl Transactions {
         Ok(written)
     }
 
-    fn produce(&self, outputs: &Outputs, until: Instant) -> Result<(), Failed> {
-        for record in outputs.records() {
-            let index = record.topic as usize;
-            let headers = headers_of(outputs, record);
-            let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&self.names[index], index).partition(record.partition as i32);
-            to_send.key = outputs.key(record);
-            to_send.payload = outputs.value(record);
-            to_send.headers = headers;
-            while let Err((error, back)) = self.producer.send(to_send) {
-                if classify(&error) != Class::Retry || Instant::now() > until {
+    /// Hands over all outputs in order: those without headers by batches of one partition.
+    fn produce(&mut self, outputs: &Outputs, until: Instant) -> Result<(), Failed> {
+        let mut records = outputs.records();
+        while let Some(first) = records.first() {
+            let alike = |r: &&OutRecord| {
+                (r.topic, r.partition) == (first.topic, first.partition) && !outputs.has_headers(r)
+            };
+            let batch = records.iter().take(BATCH_MAX).take_while(alike).count();
+            let (taken, refused) = match batch {
+                0 => self.produce_one(outputs, first),
+                _ => {
+                    let pairs = records[..batch].iter().map(|r| (outputs.key(r), outputs.value(r)));
+                    let (taken, code) = self.topics.send(first.topic as usize, first.partition, pairs);
+                    (taken, code.map(KafkaError::MessageProduction))
+                }
+            };
+            records = &records[taken..];
+            match refused {
+                None => self.serve(),
+                Some(error) if classify(&error) == Class::Retry && Instant::now() <= until => {
+                    self.serve();
+                    std::thread::sleep(DRAIN_STEP);
+                }
+                Some(error) => {
                     let failed = Failed::from(error);
-                    let place = format!("{}[{}]", self.names[index], record.partition);
+                    let place = format!("{}[{}]", self.names[first.topic as usize], first.partition);
                     return Err(Failed { error: format!("{place}: {}", failed.error), ..failed });
                 }
-                self.producer.poll(DRAIN_STEP);
-                to_send = back;
             }
         }
         Ok(())
+    }
+
+    /// One record, with its headers: how many were taken, and why not.
+    fn produce_one(&self, outputs: &Outputs, record: &OutRecord) -> (usize, Option<KafkaError>) {
+        let index = record.topic as usize;
+        let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(&self.names[index], index).partition(record.partition as i32);
+        to_send.key = outputs.key(record);
+        to_send.payload = outputs.value(record);
+        to_send.headers = headers_of(outputs, record);
+        match self.producer.send(to_send) {
+            Ok(()) => (1, None),
+            Err((error, _)) => (0, Some(error)),
+        }
+    }
+
+    /// Serves the delivery reports that are there, without waiting.
+    fn serve(&self) {
+        let mut waiting = self.producer.in_flight_count();
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let left = self.producer.in_flight_count();
+            if left >= waiting {
+                return;
+            }
+            waiting = left;
+        }
     }
 
     /// Serves delivery reports until all are in.
@@ -259,7 +308,8 @@ impl Transactions {
                 let error = "records were not delivered in time".to_owned();
                 return Err(Failed { class: Class::Abort, error });
             }
-            self.producer.poll(DRAIN_STEP);
+            self.serve();
+            std::thread::sleep(DRAIN_STEP);
         }
         match self.producer.context().landed().error.take() {
             None => Ok(()),
@@ -305,7 +355,8 @@ impl Transactions {
         // What is still queued will never be sent; its reports must be served or the abort waits for them.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(DRAIN_STEP);
+            self.serve();
+            std::thread::sleep(DRAIN_STEP);
         }
         match self.insist(until, || self.producer.abort_transaction(self.call)) {
             Ok(()) => Ok(TxnResult::Aborted { error: error.to_owned() }),
@@ -326,7 +377,7 @@ impl Transactions {
 }
 
 /// The headers of a record as librdkafka wants them; `None` without any.
-pub(crate) fn headers_of(outputs: &Outputs, record: &evenkeel_seam::OutRecord) -> Option<OwnedHeaders> {
+pub(crate) fn headers_of(outputs: &Outputs, record: &OutRecord) -> Option<OwnedHeaders> {
     outputs.headers(record).fold(None, |all: Option<OwnedHeaders>, header| {
         let all = all.unwrap_or_default();
         Some(all.insert(KafkaHeader { key: header.name, value: Some(header.value) }))

@@ -102,6 +102,11 @@ impl Outputs {
         record.value.as_ref().map(|span| self.bytes_of(span))
     }
 
+    /// Whether a record has headers.
+    pub fn has_headers(&self, record: &OutRecord) -> bool {
+        !record.headers.is_empty()
+    }
+
     /// The headers of a record of this arena.
     pub fn headers<'a>(&'a self, record: &OutRecord) -> impl Iterator<Item = Header<'a>> + use<'a> {
         let range = record.headers.start as usize..record.headers.end as usize;
