@@ -5,6 +5,9 @@ pub mod coalescer;
 pub mod core;
 mod cpu;
 mod fleet;
+pub mod live;
+mod loader;
 mod report;
+mod topics;
 
 pub use report::Report;

@@ -13,6 +13,26 @@ pub enum What {
     Core(Core),
     /// What an event costs through real Kafka, exactly once, beside a bare consumer (makes topics of its own)
     Coalescer(Coalescer),
+    /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
+    Memory(Live),
+    /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
+    Recovery(Live),
+}
+
+/// Coalescer processes under a live load.
+#[derive(Debug, clap::Args)]
+pub struct Live {
+    /// Kafka's bootstrap brokers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    /// Active streams
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    streams: usize,
+    /// Partitions of the topics
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    partitions: u32,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// How large the bench is.
@@ -85,7 +105,24 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
                 .map_err(|e| Failure::new(Exit::Unreachable, e))?;
             show(&report, &args.shown)
         }
+        What::Memory(args) => live(args, bench::live::memory::run),
+        What::Recovery(args) => live(args, bench::live::recovery::run),
     }
+}
+
+type LiveBench =
+    fn(&bench::live::Options, &mut dyn FnMut(&str)) -> Result<Report, Box<dyn std::error::Error>>;
+
+fn live(args: &Live, bench: LiveBench) -> Result<Exit, Failure> {
+    let options = bench::live::Options {
+        brokers: args.brokers.clone(),
+        streams: args.streams.max(1),
+        partitions: args.partitions.max(1),
+        runs: args.shown.runs.max(1),
+    };
+    let report =
+        bench(&options, &mut |line| eprintln!("{line}")).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+    show(&report, &args.shown)
 }
 
 fn show(report: &Report, shown: &Shown) -> Result<Exit, Failure> {

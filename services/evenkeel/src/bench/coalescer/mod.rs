@@ -10,14 +10,14 @@ mod whole;
 
 use super::cpu;
 use super::report::{Goal, Machine, Measured, Report, median};
-use evenkeel_kafka::topics::{DECLARED, Topics, TopicsSpec};
+use super::topics::Made;
 use evenkeel_kafka::{KafkaConfig, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
 use evenkeel_telemetry::Emitter;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// CPU per event ≤ 2 × the bare consumer with one event per record …
 const RATIO_SINGLES: f64 = 2.0;
@@ -68,7 +68,7 @@ pub fn run(options: &Options, emitter: &Emitter, say: &mut dyn FnMut(&str)) -> O
     for (batch, windows) in [(EVENTS_PER_WINDOW, options.windows_of_batches), (1, options.windows_of_singles)]
     {
         let kind = if batch == 1 { "one event per record" } else { "batches of 50" };
-        let topics = Made::new(options)?;
+        let topics = Made::new(&options.brokers, options.partitions)?;
         let events = options.streams * windows * EVENTS_PER_WINDOW;
         say(&format!("{kind}: filling {} with {events} events", topics.config.topic(Topic::Events)));
         let ends = fill::fill(&topics.config, options.streams, windows, batch)?;
@@ -114,27 +114,6 @@ pub fn run(options: &Options, emitter: &Emitter, say: &mut dyn FnMut(&str)) -> O
         "partitions": options.partitions, "runs": options.runs, "workers": 1, "seq": true,
     });
     Ok(Report { bench: "coalescer", machine: Machine::here(), settings, results, goals })
-}
-
-/// Topics made for this run.
-struct Made {
-    config: KafkaConfig,
-    topics: Topics,
-}
-
-impl Made {
-    fn new(options: &Options) -> Outcome<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-        let config = KafkaConfig {
-            brokers: options.brokers.clone(),
-            prefix: format!("evenkeel-bench-{now}"),
-            ..KafkaConfig::default()
-        };
-        let topics = Topics::connect(&config)?;
-        let spec = TopicsSpec::parse(DECLARED)?.with_partitions(options.partitions).for_one_broker();
-        topics.create(&spec)?;
-        Ok(Self { config, topics })
-    }
 }
 
 /// A worker on the bench's topics, in a group of its own.
