@@ -16,7 +16,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -29,6 +29,9 @@ const DRAIN_STEP: Duration = Duration::from_micros(500);
 
 /// Records per batch call: how often delivery reports are served between.
 const BATCH_MAX: usize = 2048;
+
+/// One attempt of an abort, which goes on where the last one stopped.
+const ABORT_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How often the client's logs and errors are served while there is no commit: they pile up otherwise.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
@@ -349,16 +352,24 @@ impl Transactions {
         Ok((list, written))
     }
 
+    /// What is queued is sent first where the broker takes it: an abort while partitions are still being
+    /// added to the transaction may be refused as out of order, for good. What cannot be sent the client's
+    /// own abort throws away, because only that keeps the sequence numbers right (after a purge of ours the
+    /// broker refuses the next transaction). It waits for the reports, which this thread serves between
+    /// short attempts.
     fn abort(&self, error: &str) -> Result<TxnResult, WorkerError> {
         tracing::warn!(error, "transaction aborted");
         let until = Instant::now() + self.outage;
-        // What is still queued will never be sent; its reports must be served or the abort waits for them.
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+        let patience = Instant::now() + self.call;
+        while self.producer.in_flight_count() > 0 && Instant::now() < patience {
             self.serve();
             std::thread::sleep(DRAIN_STEP);
         }
-        match self.insist(until, || self.producer.abort_transaction(self.call)) {
+        let aborted = self.insist(until, || {
+            self.serve();
+            self.producer.abort_transaction(ABORT_ATTEMPT)
+        });
+        match aborted {
             Ok(()) => Ok(TxnResult::Aborted { error: error.to_owned() }),
             Err(failed) if failed.class == Class::Fenced => Err(WorkerError::Fenced(failed.error)),
             Err(failed) => Err(WorkerError::Fatal(format!("{error}; and the abort: {}", failed.error))),

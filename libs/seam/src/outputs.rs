@@ -82,6 +82,12 @@ impl Outputs {
         self.records.push(OutRecord { topic, partition, key, value, headers });
     }
 
+    /// Appends a record without a value: in a compacted topic, whatever the key had is gone.
+    pub fn push_tombstone(&mut self, topic: Topic, partition: u32, key: &[u8]) {
+        let (key, none) = (Some(self.store(key)), self.headers.len() as u32);
+        self.records.push(OutRecord { topic, partition, key, value: None, headers: none..none });
+    }
+
     /// Drops the records of one partition (its bytes stay until the next `clear`).
     pub fn drop_partition(&mut self, partition: u32) {
         self.records.retain(|r| r.partition != partition);
@@ -137,10 +143,12 @@ mod tests {
         let header = Header { name: "reason", value: b"late" };
         out.push(Topic::Dlq, 3, Some(b"k"), &[header], |buf| buf.extend_from_slice(b"value"));
         out.push(Topic::Windows, 1, None, &[], |_| {});
-        let [a, b] = out.records() else { panic!("two records") };
+        out.push_tombstone(Topic::Marks, 2, b"gone");
+        let [a, b, c] = out.records() else { panic!("three records") };
         assert_eq!((out.key(a), out.value(a)), (Some(&b"k"[..]), Some(&b"value"[..])));
         assert_eq!(out.headers(a).collect::<Vec<_>>(), vec![header]);
         assert_eq!((out.key(b), out.value(b), out.headers(b).count()), (None, Some(&b""[..]), 0));
+        assert_eq!((out.key(c), out.value(c), out.headers(c).count()), (Some(&b"gone"[..]), None, 0));
         out.clear();
         assert!(out.is_empty());
     }
