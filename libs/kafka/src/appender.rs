@@ -95,7 +95,7 @@ impl KafkaAppender {
         let probe: BaseConsumer<MemberContext> = config
             .consumer(&config.group_of("ingest"), Isolation::Committed)?
             .create_with_context(MemberContext::default())
-            .map_err(|e| ConnectError::refused("making the probing client", e))?;
+            .map_err(|e| ConnectError::client("making the probing client", e))?;
         connect::reach(&probe, config)?;
         let partitions = connect::partitions(probe.client(), config, Topic::Events)?;
         let desk = Arc::new(Desk::default());
@@ -116,7 +116,7 @@ impl KafkaAppender {
         client.set("delivery.timeout.ms", config.timeouts.append.ms().to_string());
         client
             .create_with_context(AppendContext { desk: Arc::clone(desk) })
-            .map_err(|e| ConnectError::refused("making the producer", e))
+            .map_err(|e| ConnectError::client("making the producer", e))
     }
 
     /// A producer that lost its sequence (a fatal error) is replaced; devices send again what was not

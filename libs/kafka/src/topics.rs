@@ -25,7 +25,9 @@ pub enum SpecError {
     #[error("the topics declaration cannot be read: {0}")]
     Form(#[from] toml::de::Error),
     /// Co-partitioned topics differ.
-    #[error("declared partitions differ: events {events}, windows {windows}, marks {marks}; make them equal")]
+    #[error(
+        "declared partitions differ: events {events}, windows {windows}, marks {marks}, dlq {dlq}; make them equal"
+    )]
     Partitions {
         /// Of events.
         events: u32,
@@ -33,6 +35,8 @@ pub enum SpecError {
         windows: u32,
         /// Of marks.
         marks: u32,
+        /// Of dlq.
+        dlq: u32,
     },
     /// No partition.
     #[error("topic {0} is declared with 0 partitions")]
@@ -74,10 +78,11 @@ impl TopicsSpec {
         if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
             return Err(SpecError::Empty(*topic));
         }
-        let [events, windows, marks] = [&spec.events, &spec.windows, &spec.marks].map(|s| s.partitions);
-        match events == windows && events == marks {
+        let [events, windows, marks, dlq] =
+            [&spec.events, &spec.windows, &spec.marks, &spec.dlq].map(|s| s.partitions);
+        match events == windows && events == marks && events == dlq {
             true => Ok(spec),
-            false => Err(SpecError::Partitions { events, windows, marks }),
+            false => Err(SpecError::Partitions { events, windows, marks, dlq }),
         }
     }
 
@@ -91,9 +96,9 @@ impl TopicsSpec {
         }
     }
 
-    /// The same with another partition count for events, windows and marks.
+    /// The same with another partition count.
     pub fn with_partitions(mut self, partitions: u32) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.marks] {
+        for spec in [&mut self.events, &mut self.windows, &mut self.marks, &mut self.dlq] {
             spec.partitions = partitions;
         }
         self
@@ -185,10 +190,10 @@ impl Topics {
         let probe: BaseConsumer<MemberContext> = config
             .consumer(&config.group_of("topics"), Isolation::Committed)?
             .create_with_context(MemberContext::default())
-            .map_err(|e| ConnectError::refused("making the probing client", e))?;
+            .map_err(|e| ConnectError::client("making the probing client", e))?;
         connect::reach(&probe, config)?;
         let admin =
-            config.client()?.create().map_err(|e| ConnectError::refused("making the admin client", e))?;
+            config.client()?.create().map_err(|e| ConnectError::client("making the admin client", e))?;
         Ok(Self { config: config.clone(), admin, probe })
     }
 
@@ -316,6 +321,8 @@ mod tests {
         assert_eq!(spec.marks.config["cleanup.policy"], "compact");
         let small = spec.with_partitions(3).for_one_broker();
         assert_eq!((small.windows.partitions, small.windows.replication), (3, 1));
+        // A refused record keeps its partition number, so dlq must have it.
+        assert_eq!(small.dlq.partitions, 3);
         assert!(!small.events.config.contains_key("min.insync.replicas"));
     }
 

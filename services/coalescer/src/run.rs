@@ -1,7 +1,7 @@
 //! The thin loop around the driver: wait for the log, apply, perform, tick.
 
 use crate::driver::{Action, Driver, Input, Options};
-use crate::event::Stop;
+use crate::event::{Event, Stop};
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};
@@ -96,13 +96,25 @@ fn perform(
 }
 
 fn finish(worker: &mut dyn Worker, stop: Stop) -> Result<(), RunError> {
-    worker.close()?;
+    let closed = worker.close(); // why it stops counts for more than how it left
     match stop {
-        Stop::Drained => Ok(()),
+        Stop::Drained => Ok(closed?),
         Stop::Refused(error) => Err(RunError::Refused(error)),
-        Stop::LogCut(event) => {
-            Err(RunError::LogCut(format!("the log is shorter than recovery needs: {event:?}")))
+        Stop::LogCut(event) => Err(RunError::LogCut(cut_text(&event))),
+    }
+}
+
+/// What a cut log is said to be.
+fn cut_text(event: &Event) -> String {
+    match event {
+        Event::LogCut { topic, partition, needed, log_start, gone_ms } => {
+            let gone = gone_ms.map_or(String::new(), |ms| format!("; {ms} ms of arrivals are gone"));
+            format!(
+                "the log is shorter than recovery needs: {topic}[{partition}] begins at offset {log_start}, \
+                 needed is {needed}{gone}"
+            )
         }
+        other => format!("the log is shorter than recovery needs: {other:?}"),
     }
 }
 

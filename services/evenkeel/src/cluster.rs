@@ -76,8 +76,7 @@ impl Process {
 
     /// Ingest over Kafka until the drain is done.
     pub fn ingest(self, config: &ClusterConfig) -> Result<Exit, Failure> {
-        let appender =
-            KafkaAppender::connect(&config.kafka).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+        let appender = KafkaAppender::connect(&config.kafka)?;
         let edges = Edges::system(self.telemetry.emitter().clone(), self.ready.clone());
         let listening = self.runtime.block_on(Ingest::new(config.ingest.clone(), Box::new(appender), edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;
@@ -126,7 +125,7 @@ impl Process {
                 status: sink::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),
             };
-            let mut rows = CqlRows::open(&config.cql).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            let mut rows = CqlRows::open(&config.cql)?;
             self.rejoin(|| {
                 let mut worker = connect(config, sink::SERVICE, &writer, Topic::Windows)?;
                 self.ready.holds();
@@ -213,7 +212,7 @@ fn connect(
         topic,
         headers: false,
     };
-    KafkaWorker::connect(&config.kafka, options).map_err(|e| Failure::new(Exit::Unreachable, e))
+    Ok(KafkaWorker::connect(&config.kafka, options)?)
 }
 
 /// 0 = one per CPU.

@@ -44,6 +44,9 @@ pub enum MachineError {
     /// A thread panicked: a defect.
     #[error("the thread of the {0} panicked; this is a defect, please report it with the lines above")]
     Panicked(&'static str),
+    /// The store takes no rows.
+    #[error("the store takes no rows: {0}; nothing is lost: the same command goes on from there")]
+    StoreAway(String),
     /// Something did not become quiet in time.
     #[error("the {0} did not finish within {1:?}")]
     Timeout(&'static str, Duration),
@@ -62,6 +65,9 @@ pub struct Machine {
     coalescer_thread: JoinHandle<Result<(), coalescer::RunError>>,
     sink_thread: JoinHandle<Result<(), sink::RunError>>,
 }
+
+/// How long a store may refuse rows, without any movement, before whoever waits for it is told.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The consumer groups of the embedded log.
 pub const COALESCER_GROUP: &str = "coalescer";
@@ -140,6 +146,9 @@ impl Machine {
             let moved = coalescer.positions.values().chain(sink.positions.values()).sum::<u64>();
             if moved != last_move.1 {
                 last_move = (Instant::now(), moved);
+            }
+            if let Some(why) = sink.away.filter(|_| last_move.0.elapsed() > STORE_PATIENCE.min(patience)) {
+                return Err(MachineError::StoreAway(why));
             }
             if self.has_failed() || last_move.0.elapsed() > patience {
                 let who = if events { "sink" } else { "coalescer" };
