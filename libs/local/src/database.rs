@@ -3,8 +3,8 @@
 
 use crate::Durability;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use std::path::{Path, PathBuf};
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// One of the two files: its name, its mark in SQLite's `application_id`, its tables.

@@ -170,8 +170,7 @@ impl Watch {
                 self.seen.remove(partition);
             }
             Event::LogCut { topic, partition, needed, log_start, gone_ms } => {
-                let (topic, partition, needed, log_start) =
-                    (topic.as_str(), *partition, *needed, *log_start);
+                let (topic, partition, needed, log_start) = (topic.as_str(), *partition, *needed, *log_start);
                 let gone_ms = gone_ms.unwrap_or(-1); // not known
                 LogCut { partition, topic, needed, log_start, gone_ms }.emit(&self.emitter);
             }

@@ -47,16 +47,36 @@ fn cases() -> Vec<Case> {
     let ten_mb = format!("{{\"stream_id\":\"s\",\"ts\":1,\"payload\":\"{}\"}}\n", "A".repeat(10_000_000));
     let many = "{\"stream_id\":\"s\",\"ts\":1}\n".repeat(50_001);
     vec![
-        ("Avro cut off", (AVRO, "", good[..good.len() - 3].to_vec()), (400, "unreadable-body", "ends at byte")),
+        (
+            "Avro cut off",
+            (AVRO, "", good[..good.len() - 3].to_vec()),
+            (400, "unreadable-body", "ends at byte"),
+        ),
         ("Avro damaged", (AVRO, "", flipped), (400, "unreadable-body", "")),
         ("unknown schema", (AVRO, "", foreign), (400, "unreadable-body", "5a5a5a5a5a5a5a5a")),
         ("NaN in Avro", (AVRO, "", avro(3, f64::NAN)), (422, "events-refused", "malformed")),
         ("gzip cut off", (NDJSON, GZIP, zipped[..zipped.len() / 2].to_vec()), (400, "unreadable-body", "")),
-        ("NaN", line("{\"stream_id\":\"s\",\"ts\":1,\"fields\":{\"x\":NaN}}"), (422, "events-refused", "malformed")),
-        ("ts = 2^63", line("{\"stream_id\":\"s\",\"ts\":9223372036854775808}"), (422, "events-refused", "ts")),
-        ("ts beyond 9999", line("{\"stream_id\":\"s\",\"ts\":9223372036854775807}"), (422, "events-refused", "ts")),
+        (
+            "NaN",
+            line("{\"stream_id\":\"s\",\"ts\":1,\"fields\":{\"x\":NaN}}"),
+            (422, "events-refused", "malformed"),
+        ),
+        (
+            "ts = 2^63",
+            line("{\"stream_id\":\"s\",\"ts\":9223372036854775808}"),
+            (422, "events-refused", "ts"),
+        ),
+        (
+            "ts beyond 9999",
+            line("{\"stream_id\":\"s\",\"ts\":9223372036854775807}"),
+            (422, "events-refused", "ts"),
+        ),
         ("empty stream_id", line("{\"stream_id\":\"\",\"ts\":1}"), (422, "events-refused", "stream_id")),
-        ("control character", line("{\"stream_id\":\"a\\u0007b\",\"ts\":1}"), (422, "events-refused", "control")),
+        (
+            "control character",
+            line("{\"stream_id\":\"a\\u0007b\",\"ts\":1}"),
+            (422, "events-refused", "control"),
+        ),
         ("a line of 10 MB", (NDJSON, "", ten_mb.into_bytes()), (413, "too-large", "limit")),
         ("too many events", (NDJSON, "", many.into_bytes()), (413, "too-large", "")),
         ("an oversized batch", (AVRO, "", avro(40_000, 0.5)), (413, "too-large", "")),
@@ -78,7 +98,10 @@ fn bad_bodies_are_refused_one_by_one_and_the_server_goes_on() {
     // The good ones of a mixed request are taken.
     let mixed = format!("{}not json\n", body(0, T));
     let (status, answer) = post(&server.ingest, &mixed).unwrap();
-    assert!(status == 200 && answer.contains("\"accepted\":50") && answer.contains("\"index\":50"), "{answer}");
+    assert!(
+        status == 200 && answer.contains("\"accepted\":50") && answer.contains("\"index\":50"),
+        "{answer}"
+    );
     assert_eq!(post(&server.ingest, &body(1, T + 60_000)).unwrap().0, 200);
     until("the first windows are stored", || stored(dir.path(), T + 5_000).len() == 5);
     assert_eq!(metric(&server.admin, "evenkeel_coalescer_ledger_imbalance{size=\"5000\"}"), Some(0.0)); // EK-SUM-1

@@ -89,7 +89,8 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
     let mut command = way.unshare();
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path();
-    let script = "mount -t tmpfs -o size=8m tmpfs \"$0\" && head -c 3000000 /dev/zero >\"$0/ballast\" && exec \"$@\"";
+    let script =
+        "mount -t tmpfs -o size=8m tmpfs \"$0\" && head -c 3000000 /dev/zero >\"$0/ballast\" && exec \"$@\"";
     command.args(["sh", "-c", script]).arg(disk).arg(env!("CARGO_BIN_EXE_evenkeel"));
     let mut server = Server::start_as(command, &disk.join("data"), &[]);
     let now = now_ms();
@@ -102,7 +103,10 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
     let refused = refused.expect("the disk is full at some time");
     assert_eq!((refused.status, &*refused.slug()), (503, "log-unavailable"), "{refused:?}");
     assert!(refused.header("retry-after").is_some_and(|s| s.parse::<u64>().unwrap() >= 1), "{refused:?}");
-    assert!(refused.body.contains("no room for log.db") && refused.body.contains("free space"), "{refused:?}");
+    assert!(
+        refused.body.contains("no room for log.db") && refused.body.contains("free space"),
+        "{refused:?}"
+    );
     // Full also for the coalescer's and the sink's commits: they wait, and nobody ends.
     for n in 1_000..1_020 {
         let (status, answer) = post(&server.ingest, &filler(n, now)).unwrap();
@@ -200,7 +204,11 @@ fn a_full_store_ends_a_load_with_its_reason_and_the_same_command_completes_it() 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.ndjson");
     let line = |n: i64| {
-        format!("{{\"stream_id\":\"dev/{}\",\"ts\":{},\"fields\":{{\"v\":{n}}}}}\n", n % 50, 1_700_000_000_000 + n * 500)
+        format!(
+            "{{\"stream_id\":\"dev/{}\",\"ts\":{},\"fields\":{{\"v\":{n}}}}}\n",
+            n % 50,
+            1_700_000_000_000 + n * 500
+        )
     };
     std::fs::write(&path, (0..20_000).map(line).collect::<String>()).unwrap();
     let run = |more: &[&str]| {

@@ -30,8 +30,7 @@ pub fn open(data_dir: &Path) -> Local {
 pub fn append(local: &Local, topic: Topic, partition: u32, key: Option<&str>, value: &[u8]) -> u64 {
     let (mut appender, mut records, mut acks) = (local.appender(), Outputs::new(), Vec::new());
     let header = Header { name: "content-type", value: b"x" };
-    records
-        .push(topic, partition, key.map(str::as_bytes), &[header], |buf| buf.extend_from_slice(value));
+    records.push(topic, partition, key.map(str::as_bytes), &[header], |buf| buf.extend_from_slice(value));
     let offset = local.end(topic, partition);
     appender.append(&records, 1).unwrap();
     let began = Instant::now();

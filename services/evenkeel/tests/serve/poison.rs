@@ -71,10 +71,14 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     assert_eq!(post(&server.ingest, &body(1, T + 60_000)).unwrap().0, 200);
     until("the others of both partitions go on", || stored(dir.path(), T + 5_000).len() == 5);
     let count = |outcome: &str| {
-        metric(&server.admin, &format!("evenkeel_coalescer_events_total{{outcome=\"{outcome}\",size=\"5000\"}}"))
+        metric(
+            &server.admin,
+            &format!("evenkeel_coalescer_events_total{{outcome=\"{outcome}\",size=\"5000\"}}"),
+        )
     };
     assert_eq!((count("malformed"), count("misrouted")), (Some(2.0), Some(1.0)));
-    let rows = |outcome: &str| metric(&server.admin, &format!("evenkeel_sink_rows_total{{outcome=\"{outcome}\"}}"));
+    let rows =
+        |outcome: &str| metric(&server.admin, &format!("evenkeel_sink_rows_total{{outcome=\"{outcome}\"}}"));
     assert_eq!((rows("undecodable"), rows("misrouted")), (Some(2.0), Some(1.0)));
     assert_eq!(metric(&server.admin, "evenkeel_coalescer_ledger_imbalance{size=\"5000\"}"), Some(0.0)); // EK-SUM-1
     assert_eq!(server.terminate(), Some(0));
@@ -109,7 +113,8 @@ fn a_log_shorter_than_replay_from_is_counted_as_lost_or_refused() {
     until("and committed", || metric(&server.admin, committed).unwrap() > ticks + 3.0);
     server.kill();
     let local = log::open(dir.path());
-    let gone: u64 = (0..2).map(|p| local.trim_before(Topic::Events, p, local.end(Topic::Events, p)).unwrap()).sum();
+    let gone: u64 =
+        (0..2).map(|p| local.trim_before(Topic::Events, p, local.end(Topic::Events, p)).unwrap()).sum();
     assert_eq!(gone, 20, "5 streams, 4 requests");
     drop(local);
 

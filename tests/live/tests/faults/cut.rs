@@ -27,7 +27,8 @@ fn killed_with_open_windows(site: &Site) -> i64 {
         batch(&id, start, 50..70, now - 30_000),
         batch(&id, start, 80..81, now - 25_000),
     ];
-    let keyed: Vec<(Option<&str>, &[u8])> = records.iter().map(|r| (Some(id.as_str()), r.as_slice())).collect();
+    let keyed: Vec<(Option<&str>, &[u8])> =
+        records.iter().map(|r| (Some(id.as_str()), r.as_slice())).collect();
     put(site, Topic::Events, 0, &keyed);
     let mut coalescer = site.start("coalescer", &[SIZE]);
     coalescer.until("all is consumed", |c| c.metric(COUNTED) == Some(71.0));

@@ -1,7 +1,7 @@
 //! Who may talk to Kafka and to the store: a wrong password, a wrong certificate and a missing login are told at
 //! once with the keys to check, and exit code 2, because starting again would not help.
 
-use crate::site::{Service, Site, closing, body, deliver, expected, now_ms};
+use crate::site::{Service, Site, body, closing, deliver, expected, now_ms};
 use evenkeel_live::parts::cassandra::{LocalServer, Login};
 use evenkeel_live::parts::kafka::{LocalBroker, Secure};
 use openssl::asn1::Asn1Time;

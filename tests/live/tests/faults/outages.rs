@@ -62,8 +62,7 @@ fn topics_and_tables_that_are_missing_are_told_with_the_command_that_makes_them(
 /// Both servers are the test's own, because both are killed.
 #[test]
 fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
-    let (mut broker, mut store) =
-        (LocalBroker::start().unwrap(), LocalServer::start(Login::Open).unwrap());
+    let (mut broker, mut store) = (LocalBroker::start().unwrap(), LocalServer::start(Login::Open).unwrap());
     let site = Site::at("outages", &broker.address(), &store.address())
         .set("kafka.timeouts.append=3s")
         .set("ingest.ack-timeout=2s")
@@ -136,10 +135,8 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
     let at = ingest.address();
     let counted = "evenkeel_coalescer_events_total{outcome=\"counted\",size=\"5000\"}";
     let mut impatient = site.start("coalescer", &["kafka.group=impatient"]);
-    let mut patient = site.start(
-        "coalescer",
-        &["kafka.group=patient", "kafka.timeouts.outage=10m", "process.drain-grace=2s"],
-    );
+    let mut patient = site
+        .start("coalescer", &["kafka.group=patient", "kafka.timeouts.outage=10m", "process.drain-grace=2s"]);
     deliver(&at, &body(0, start));
     impatient.until("it consumes", |c| c.metric(counted) == Some(50.0));
     patient.until("it consumes", |c| c.metric(counted) == Some(50.0));

@@ -8,7 +8,7 @@ use evenkeel_model::{Topic, partition_of};
 
 /// A site whose coalescer has committed something in each partition.
 fn consumed(test: &str) -> Site {
-    let site = Site::on_kafka(test);
+    let site = Site::whole(test);
     let now = now_ms();
     for partition in 0..2 {
         let id = (0..).map(|n| format!("s/{n}")).find(|id| partition_of(id, 2) == partition).unwrap();

@@ -51,7 +51,8 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     ];
     assert_eq!(dlq.len(), want.len(), "{dlq:?}");
     for (topic, offset, value, reason) in want {
-        let found = dlq.iter().find(|r| r.header("source-topic") == topic && r.header("source-offset") == offset);
+        let found =
+            dlq.iter().find(|r| r.header("source-topic") == topic && r.header("source-offset") == offset);
         let found = found.unwrap_or_else(|| panic!("{topic} {offset} in {dlq:?}"));
         assert_eq!((found.header("reason"), found.header("source-partition")), (reason, "0"), "{found:?}");
         assert!(found.header("error").len() > 10 && found.header("service").contains('/'), "{found:?}");

@@ -101,17 +101,14 @@ impl Site {
         more.iter().for_each(|set| {
             command.args(["--set", set]);
         });
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let began = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if began.elapsed() > DEADLINE {
-                child.kill().unwrap();
-                let output = child.wait_with_output().unwrap();
-                panic!("{args:?} does not end: {}", String::from_utf8_lossy(&output.stderr));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        child.wait_with_output().unwrap()
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id().to_string();
+        let (ended, output) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait_with_output()));
+        output.recv_timeout(DEADLINE).map(Result::unwrap).unwrap_or_else(|_| {
+            let killed = Command::new("kill").args(["-9", &pid]).status();
+            panic!("{args:?} does not end ({killed:?})")
+        })
     }
 
     /// Runs a service that must give up: its exit code, and what it said last.
@@ -372,7 +369,8 @@ pub fn body(n: u64, start_ms: i64) -> String {
 
 /// One event of each stream at `ts`: closes everything before it.
 pub fn closing(ts: i64) -> String {
-    let line = |s| format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{ts},\"seq\":1000000,\"fields\":{{\"v\":1}}}}\n");
+    let line =
+        |s| format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{ts},\"seq\":1000000,\"fields\":{{\"v\":1}}}}\n");
     (0..STREAMS).map(line).collect()
 }
 
