@@ -68,6 +68,8 @@ pub struct TopicNames {
     pub dlq: Option<String>,
     /// Instead of `<prefix>.marks`.
     pub marks: Option<String>,
+    /// Instead of `<prefix>.clock`.
+    pub clock: Option<String>,
 }
 
 /// How long to wait for what.
@@ -182,6 +184,11 @@ impl KafkaConfig {
             Topic::Marks => &self.topic_names.marks,
         };
         named.clone().unwrap_or_else(|| format!("{}.{topic}", self.prefix))
+    }
+
+    /// The full name of the topic that tells the brokers' time.
+    pub fn clock_topic(&self) -> String {
+        self.topic_names.clock.clone().unwrap_or_else(|| format!("{}.clock", self.prefix))
     }
 
     /// The consumer group of a service.

@@ -58,9 +58,17 @@ pub(crate) fn partitions<C: ClientContext>(
     config: &KafkaConfig,
     topic: Topic,
 ) -> Result<u32, ConnectError> {
-    let name = config.topic(topic);
+    partitions_of(client, config, &config.topic(topic))
+}
+
+/// The partition count of the topic of this full name.
+pub(crate) fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    name: &str,
+) -> Result<u32, ConnectError> {
     let metadata = client
-        .fetch_metadata(Some(&name), config.timeouts.call.duration())
+        .fetch_metadata(Some(name), config.timeouts.call.duration())
         .map_err(|e| ConnectError::refused(format!("asking for the partitions of {name}"), e))?;
     let found = metadata.topics().iter().find(|t| t.name() == name);
     match found.map(|t| (t.error(), t.partitions().len() as u32)) {
@@ -69,7 +77,7 @@ pub(crate) fn partitions<C: ClientContext>(
             format!("asking for the partitions of {name}"),
             rdkafka::error::RDKafkaErrorCode::from(error),
         )),
-        _ => Err(ConnectError::NoTopic { topic: name }),
+        _ => Err(ConnectError::NoTopic { topic: name.to_owned() }),
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Machine {
 /// How long a store may refuse rows, without any movement, before whoever waits for it is told.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What the embedded log is called in traces.
+pub const LOG_SYSTEM: &str = "evenkeel";
 /// The consumer groups of the embedded log.
 pub const COALESCER_GROUP: &str = "coalescer";
 /// See [`COALESCER_GROUP`].
@@ -90,17 +92,21 @@ impl Machine {
         let mut events = local.worker(COALESCER_GROUP, Topic::Events).map_err(|e| log(&e))?;
         let mut windows = local.worker(SINK_GROUP, Topic::Windows).map_err(|e| log(&e))?;
         let mut rows = local.rows();
+        events.read_headers(emitter.traced());
+        windows.read_headers(emitter.traced());
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
         let coalescer_control = coalescer::Control {
             drain: coalescer_drain.clone(),
             end: Arc::default(),
             status: coalescer::StatusCell::default(),
             emitter: emitter.clone(),
+            log_system: LOG_SYSTEM,
         };
         let sink_control = sink::Control {
             drain: sink_drain.clone(),
             status: sink::StatusCell::default(),
             emitter: emitter.clone(),
+            log_system: LOG_SYSTEM,
         };
         let (coalescer, sink) = (coalescer_control.status.clone(), sink_control.status.clone());
         let end = coalescer_control.end.clone();

@@ -139,6 +139,13 @@ impl Site {
         Service::start(service, command)
     }
 
+    /// Starts all of it in one process, on a data directory instead of servers.
+    pub fn start_in(&self, data_dir: &std::path::Path) -> Service {
+        let mut command = self.command(&["run"]);
+        command.arg("--data-dir").arg(data_dir);
+        Service::start("run", command)
+    }
+
     /// Stored (count, sum of `v`) per stream and 5 s window that starts before `to`.
     pub fn stored(&self, to: i64) -> Rows {
         let to = to.to_string();
@@ -184,6 +191,9 @@ impl Service {
         }
         let mut service = Self { name: name.to_owned(), child, lines, admin: String::new() };
         service.admin = service.wait_for_line("its admin endpoints", |line| {
+            if let Some(rest) = line.strip_prefix("metrics  http://") {
+                return Some(rest.split_once('/')?.0.to_owned());
+            }
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == "admin endpoints").then(|| line["address"].as_str().unwrap().to_owned())
         });
