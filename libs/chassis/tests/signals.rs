@@ -59,15 +59,16 @@ fn send(child: &Child, signal: &str) {
 
 fn code(mut child: Child, mut rest: impl Read) -> Option<i32> {
     let until = Instant::now() + DEADLINE;
-    let mut out = Vec::new();
-    rest.read_to_end(&mut out).unwrap();
     while Instant::now() < until {
         if let Some(status) = child.try_wait().unwrap() {
+            let mut out = Vec::new();
+            rest.read_to_end(&mut out).unwrap();
             return status.code();
         }
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
+    child.wait().unwrap();
     None
 }
 
