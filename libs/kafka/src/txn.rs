@@ -108,7 +108,7 @@ impl TxnThread {
         let producer: BaseProducer<TxnContext> = config
             .transactional(id)?
             .create_with_context(TxnContext::default())
-            .map_err(|e| ConnectError::refused("making the transactional producer", e))?;
+            .map_err(|e| ConnectError::client("making the transactional producer", e))?;
         init_transactions(&producer, config, id)?;
         let (jobs, todo) = sync_channel(1);
         let (outcomes, done) = channel();

@@ -34,4 +34,13 @@ pub trait Appender: Send {
 
     /// How many partitions the events topic has.
     fn partitions(&self) -> u32;
+
+    /// Asks the log what time it is by its own clock; [`Appender::time`] has the answer later. Nothing happens
+    /// where the log's clock is this machine's.
+    fn ask_time(&mut self) {}
+
+    /// The answer to the last question, once: the log's clock, ms since the epoch, or why it is not known.
+    fn time(&mut self) -> Option<Result<i64, String>> {
+        None
+    }
 }

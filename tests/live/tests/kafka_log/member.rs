@@ -37,7 +37,7 @@ pub fn on(brokers: &str, test: &str, partitions: u32) -> KafkaConfig {
     config.timeouts.connect = Millis::new(60_000);
     let spec = TopicsSpec::parse(DECLARED).unwrap().with_partitions(partitions).for_one_broker();
     let created = Topics::connect(&config).unwrap().create(&spec).unwrap();
-    assert_eq!(created.created.len(), Topic::ALL.len());
+    assert_eq!(created.created.len(), Topic::ALL.len() + 1, "and the clock");
     config
 }
 
