@@ -136,12 +136,16 @@ unsafe impl Send for OutTopics {}
 
 impl OutTopics {
     /// Handles of `names`, in this order. They must not outlive the client.
-    pub fn new<C: rdkafka::ClientContext>(client: &rdkafka::client::Client<C>, names: &[String]) -> Option<Self> {
+    pub fn new<C: rdkafka::ClientContext>(
+        client: &rdkafka::client::Client<C>,
+        names: &[String],
+    ) -> Option<Self> {
         let mut made = Self { topics: Vec::with_capacity(names.len()), messages: Vec::new() };
         for name in names {
             let name = CString::new(name.as_str()).ok()?;
             // SAFETY: valid client and string; no settings of its own.
-            let topic = unsafe { rd::rd_kafka_topic_new(client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
+            let topic =
+                unsafe { rd::rd_kafka_topic_new(client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
             if topic.is_null() {
                 return None;
             }
@@ -190,7 +194,8 @@ impl OutTopics {
         }
         // After a first refusal librdkafka takes none of the rest when its queue is full or the topic is
         // not usable; anything else is the end of the transaction.
-        let refused = |m: &rd::rd_kafka_message_t| m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        let refused =
+            |m: &rd::rd_kafka_message_t| m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
         let taken = self.messages.iter().position(refused).unwrap_or(self.messages.len());
         let error = self.messages.get(taken).map(|m| m.err.into());
         self.messages.clear();

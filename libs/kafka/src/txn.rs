@@ -176,7 +176,12 @@ impl From<KafkaError> for Failed {
 type Written = Vec<(u32, Option<CommitMeta>)>;
 
 impl Transactions {
-    fn run(&mut self, todo: &Receiver<(Commit, ConsumerGroupMetadata)>, outcomes: &Sender<Done>, waker: &Waker) {
+    fn run(
+        &mut self,
+        todo: &Receiver<(Commit, ConsumerGroupMetadata)>,
+        outcomes: &Sender<Done>,
+        waker: &Waker,
+    ) {
         loop {
             let (commit, group) = match todo.recv_timeout(SERVE_EVERY) {
                 Ok(job) => job,

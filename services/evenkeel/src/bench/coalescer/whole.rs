@@ -18,6 +18,7 @@ pub fn run(config: &KafkaConfig, run: usize, ends: &Ends, events: u64, emitter: 
         end: Arc::new(AtomicBool::new(false)),
         status: StatusCell::default(),
         emitter: emitter.clone(),
+        log_system: "kafka",
     };
     let (took, status) = timed(|| {
         let mut worker = join(config, &format!("coalescer-{run}"))?;

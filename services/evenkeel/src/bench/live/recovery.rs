@@ -38,7 +38,11 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Outcome<Report> {
                 let gap = gap(options, &made.config, &rows, kill, say)?.as_secs_f64();
                 let what = if kill { "kill -9" } else { "SIGTERM" };
                 say(&format!("run {}: {what}: rows of a partition missing for {gap:.2} s at most", run + 1));
-                if kill { killed.push(gap - session) } else { left.push(gap - INTERVAL_S) }
+                if kill {
+                    killed.push(gap - session)
+                } else {
+                    left.push(gap - INTERVAL_S)
+                }
                 traffic.check()?;
             }
         }
@@ -79,7 +83,11 @@ fn gap(
     thread::sleep(WARM);
     flow(rows, Instant::now(), partitions, &mut other)?;
     let then = Instant::now();
-    if kill { one.kill()? } else { one.terminate()? }
+    if kill {
+        one.kill()?
+    } else {
+        one.terminate()?
+    }
     // Long enough for whoever died to be missed; then everything flows again.
     let missed = config.timeouts.session.duration() + Duration::from_secs(2);
     thread::sleep(missed.saturating_sub(then.elapsed()));
