@@ -233,7 +233,7 @@ impl Run<'_> {
 
 proptest! {
     // A case opens files, several times.
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn the_log_holds_what_the_model_holds(steps in prop::collection::vec(step(), 1..25)) {
