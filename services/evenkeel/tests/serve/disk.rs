@@ -57,10 +57,20 @@ fn inside(pid: u32, path: &Path) -> PathBuf {
     Path::new("/proc").join(pid.to_string()).join("root").join(absolute)
 }
 
-/// Events of a stream nobody asks for: what fills the log, each request 50 kB.
+/// Events of a stream nobody asks for: what fills the log, 240 kB each request.
 fn filler(n: u64, now_ms: i64) -> String {
-    let payload = "A".repeat(50_000);
-    format!("{{\"stream_id\":\"filler\",\"ts\":{now_ms},\"seq\":{n},\"payload\":\"{payload}\"}}\n")
+    let payload = "A".repeat(80_000);
+    let line = |seq| {
+        format!("{{\"stream_id\":\"filler\",\"ts\":{now_ms},\"seq\":{seq},\"payload\":\"{payload}\"}}\n")
+    };
+    (n * 3..n * 3 + 3).map(line).collect()
+}
+
+/// One event at `ts` of each of so many streams that the rows of all need megabytes.
+fn crowd(ts: i64) -> String {
+    let line =
+        |s| format!("{{\"stream_id\":\"crowd/{s}\",\"ts\":{ts},\"seq\":{ts},\"fields\":{{\"v\":1}}}}\n");
+    (0..3_000).map(line).collect()
 }
 
 fn now_ms() -> i64 {
@@ -89,13 +99,16 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
     let mut command = way.unshare();
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path();
-    let script =
-        "mount -t tmpfs -o size=8m tmpfs \"$0\" && head -c 3000000 /dev/zero >\"$0/ballast\" && exec \"$@\"";
+    let script = "mount -t tmpfs -o size=48m tmpfs \"$0\" && head -c 40000000 /dev/zero >\"$0/ballast\" && exec \"$@\"";
     command.args(["sh", "-c", script]).arg(disk).arg(env!("CARGO_BIN_EXE_evenkeel"));
-    let mut server = Server::start_as(command, &disk.join("data"), &["coalescer.idle-timeout=2s"]);
+    let mut server = Server::start_as(command, &disk.join("data"), &["coalescer.interval=5s"]);
     let now = now_ms();
     let start_ms = (now - 120_000) / 5_000 * 5_000;
     assert_eq!(post(&server.ingest, &body(0, start_ms)).unwrap().0, 200);
+    // Windows of a crowd open and close: their rows are to leave at the next tick, when there is no room any more.
+    for ts in [start_ms, start_ms + 100_000] {
+        assert_eq!(post(&server.ingest, &crowd(ts)).unwrap().0, 200);
+    }
     let refused = (0..1_000).find_map(|n| {
         let reply = post_as(&server.ingest, crate::server::NDJSON, "", filler(n, now).as_bytes()).unwrap();
         (reply.status != 200).then_some(reply)
@@ -107,22 +120,13 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
         refused.body.contains("no room for log.db") && refused.body.contains("free space"),
         "{refused:?}"
     );
-    // Small ones fill the rest. Then silence closes windows, and the commit that sends their rows finds no room
-    // either: it is aborted and tried again, and nobody ends.
     let aborted = "evenkeel_coalescer_commits_total{outcome=\"aborted\"}";
-    let mut n = 1_000;
-    until("commits find no room", || {
-        n += 1;
-        let small =
-            format!("{{\"stream_id\":\"filler/{n}\",\"ts\":{now},\"seq\":1,\"fields\":{{\"v\":1}}}}\n");
-        let (status, answer) = post(&server.ingest, &small).unwrap();
-        assert!(status == 503 || status == 200, "{answer}");
-        if status == 200 {
-            return false;
-        }
+    until("the commit finds no room either, and is tried again", || {
         server.still_runs();
         metric(&server.admin, aborted).is_some_and(|n| n >= 2.0)
     });
+    let (status, answer) = post(&server.ingest, &filler(1_000, now)).unwrap();
+    assert_eq!(status, 503, "{answer}");
     assert_eq!(get(&server.admin, "/livez").0, 200);
 
     std::fs::remove_file(inside(server.pid(), &disk.join("ballast"))).unwrap();

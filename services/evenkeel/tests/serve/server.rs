@@ -79,6 +79,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// A failed test leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// One answer.
 #[derive(Debug)]
 pub struct Reply {
