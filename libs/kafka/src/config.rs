@@ -289,6 +289,9 @@ impl KafkaConfig {
     pub(crate) fn transactional(&self, id: &str) -> Result<ClientConfig, ConnectError> {
         let mut client = self.producer(self.limits.output_memory)?;
         client
+            // All outputs of a tick come at once: a few large requests instead of one as soon as the first
+            // record is there. Full batches go at once all the same.
+            .set("linger.ms", "5")
             .set("transactional.id", id)
             .set("transaction.timeout.ms", self.timeouts.transaction.ms().to_string());
         Ok(client)
