@@ -103,6 +103,15 @@ live: ## The real binary over a real Kafka and a real Cassandra
 		deploy/ci/step live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
 		cargo test $(LOCKED) --workspace $$targets
 
+# Which live tests `make live-docker` runs.
+DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
+
+.PHONY: live-docker
+live-docker: ## The same over servers in containers; not part of `make test` (DOCKER_TESTS=)
+	$(BINARIES)
+	$(STEP) live-docker deploy/ci/live-docker env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
+		cargo test $(LOCKED) --workspace $(DOCKER_TESTS)
+
 ##@ Change
 
 .PHONY: fmt
@@ -117,4 +126,4 @@ docs: ## Write the generated tables of docs/ anew (keys of configuration, exit c
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

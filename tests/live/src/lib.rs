@@ -1,3 +1,4 @@
 //! The real binary over real parts.
 
 pub mod parts;
+pub mod player;

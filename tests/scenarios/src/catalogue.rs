@@ -55,7 +55,8 @@ impl Story {
     }
 
     fn told(self, name: &str) -> Scenario {
-        Scenario { name: name.to_owned(), settings: Settings::product(), steps: self.line.into_steps() }
+        let (settings, steps) = (Settings::product(), self.line.into_steps());
+        Scenario { name: name.to_owned(), settings, start_ms: START_MS, steps }
     }
 }
 

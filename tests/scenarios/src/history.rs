@@ -19,7 +19,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let mut line = Timeline::default();
     traffic(&mut rng.fork(2), settings.partitions, &mut line);
     trouble(&mut rng.fork(3), &mut line);
-    Scenario { name: format!("seed {seed}"), settings, steps: line.into_steps() }
+    Scenario { name: format!("seed {seed}"), settings, start_ms: START_MS, steps: line.into_steps() }
 }
 
 /// Two to four devices of random kinds (short-lived ones come in fours), foreign producers, and now and

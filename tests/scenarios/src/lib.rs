@@ -7,18 +7,21 @@
 pub mod catalogue;
 pub mod contract;
 pub mod device;
+mod evidence;
 pub mod exact;
 pub mod history;
 mod judge;
 mod ledger;
 mod published;
 mod reference;
+mod retime;
 mod rng;
 mod sample;
 mod settings;
 mod step;
 mod violation;
 
+pub use evidence::{Evidence, Finding};
 pub use judge::{Diverted, Verdict, judge, name};
 pub use ledger::{CommitSeen, LedgerWatch};
 pub use published::{Body, Contents, Published, check_origin, check_published};

@@ -16,6 +16,8 @@ pub struct Scenario {
     pub name: String,
     /// What the services are configured with.
     pub settings: Settings,
+    /// When it begins, ms since the epoch; event times are told relative to this.
+    pub start_ms: i64,
     /// What happens.
     pub steps: Vec<Step>,
 }

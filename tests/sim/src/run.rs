@@ -1,14 +1,12 @@
 //! A run and its judgement.
 
 use crate::checks::Seen;
-use crate::evidence::Evidence;
+use crate::evidence::evidence_of;
 use crate::trace::Trace;
 use crate::world::World;
-use evenkeel_model::DropReason;
-use evenkeel_scenarios::{
-    Body, LedgerWatch, Reference, Rule, Scenario, Settings, Violation, check_origin, check_published, judge,
-};
-use std::collections::BTreeMap;
+use evenkeel_model::StoredRow;
+use evenkeel_scenarios::{Body, Evidence, Reference, Rule, Scenario, Violation};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a run came to.
@@ -34,11 +32,17 @@ pub struct Report {
     pub trace: Trace,
     /// Every published row, without what may depend on time.
     pub published: BTreeMap<String, String>,
+    /// What the topics held at the end.
+    pub evidence: Evidence,
+    /// What the store held at the end.
+    pub stored: Vec<StoredRow>,
+    /// What it must hold.
+    pub reference: Reference,
 }
 
 /// Runs a scenario and judges it.
 pub fn run(scenario: &Scenario) -> Report {
-    let mut world = World::new(&scenario.settings);
+    let mut world = World::new(&scenario.settings, scenario.start_ms);
     // A panic of a driver is a finding like any other: the seed and the story are worth more than the abort.
     let played = catch_unwind(AssertUnwindSafe(|| world.play(scenario)));
     if let Err(panic) = played {
@@ -46,56 +50,29 @@ pub fn run(scenario: &Scenario) -> Report {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         world.checks.report(Rule::Panic, text);
     }
-    let evidence = Evidence::of(&world.log);
-    let reference = Reference::of(&scenario.settings, evidence.events.iter().cloned());
+    let evidence = evidence_of(&world.log);
     world.checks.conclude(&evidence.published);
+    let stored: Vec<_> = world.store.get().rows().cloned().collect();
+    let finding = evidence.judge(&scenario.settings, stored.clone(), &BTreeSet::new());
     let mut violations = world.checks.found().to_vec();
     violations.extend(world.store.get().take_violations());
-    violations.extend(evidence.unreadable.iter().map(|what| Violation::new(Rule::Late1, what.clone())));
-    violations.extend(check_published(&scenario.settings, &reference, &evidence.published));
-    violations.extend(check_refused(&scenario.settings, &evidence, &reference));
-    let mut watch = LedgerWatch::default();
-    for commit in &evidence.commits {
-        violations.extend(watch.commit(commit, &reference));
-    }
-    let stored: Vec<_> = world.store.get().rows().cloned().collect();
-    violations.extend(check_origin(&stored, &evidence.published));
-    let verdict = judge(stored, &evidence.diverted, &reference);
-    violations.extend(verdict.violations);
-    let rows = evidence.published.iter().filter(|p| matches!(p.body, Body::Row(_))).count();
-    if rows == 0 {
-        violations.push(Violation::new(Rule::Floor, "no window was closed"));
-    }
+    violations.extend(finding.violations);
     let trace = std::mem::take(&mut world.log.cluster().trace);
     Report {
         violations,
         faults: world.faults,
-        rows,
-        late: evidence.published.len() - rows,
-        compared: verdict.compared,
-        undetermined: verdict.undetermined.len(),
+        rows: finding.rows,
+        late: finding.late,
+        compared: finding.compared,
+        undetermined: finding.undetermined.len(),
         seen: world.checks.seen,
-        admitted: reference.admitted(),
+        admitted: finding.reference.admitted(),
         trace,
         published: published_rows(&evidence),
+        evidence,
+        stored,
+        reference: finding.reference,
     }
-}
-
-/// Nothing is dropped silently: what admission refuses is in `dlq`, exactly once.
-fn check_refused(settings: &Settings, evidence: &Evidence, reference: &Reference) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for partition in 0..settings.partitions {
-        for reason in [DropReason::Malformed, DropReason::Misrouted, DropReason::Future, DropReason::TooOld] {
-            let size_ms = settings.classes.last().map_or(1, |class| class.sizes_ms[0]);
-            let want = reference.tally(partition, size_ms, u64::MAX).refused[reason.index()];
-            let got = evidence.refused.get(&(partition, reason)).copied().unwrap_or(0);
-            if got != want {
-                let what = format!("partition {partition}: {got} events in dlq as {reason}, expected {want}");
-                found.push(Violation::new(Rule::Sum1, what));
-            }
-        }
-    }
-    found
 }
 
 /// Rows by window, as text without max_ts (the stream's at sending) and the informative drops.

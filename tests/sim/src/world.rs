@@ -9,7 +9,7 @@ use crate::process::{Around, COALESCERS, Coalescer, Process, SINKS, Sink, Turn};
 use crate::store::SimStore;
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{EventBatch, Topic, partition_of};
-use evenkeel_scenarios::{Devices, Rule, START_MS, Scenario, Service, Settings, Step};
+use evenkeel_scenarios::{Devices, Rule, Scenario, Service, Settings, Step};
 use std::collections::VecDeque;
 
 /// How finely time passes, ms.
@@ -57,12 +57,12 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which nothing has happened.
-    pub fn new(settings: &Settings) -> Self {
+    /// A world in which nothing has happened, at a virtual time.
+    pub fn new(settings: &Settings, start_ms: i64) -> Self {
         Self {
             settings: settings.clone(),
-            log: SimLog::new(settings.partitions, START_MS),
-            store: SimStore::new(START_MS),
+            log: SimLog::new(settings.partitions, start_ms),
+            store: SimStore::new(start_ms),
             checks: Checks::new(settings),
             devices: Devices::default(),
             held: VecDeque::new(),

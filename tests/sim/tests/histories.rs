@@ -101,3 +101,21 @@ fn assert_passes(scenario: &Scenario) {
     assert!(first.is_empty(), "{}: {} findings, {first:#?}", scenario.name, report.violations.len());
     assert!(report.rows > 0 && report.compared > 0 && report.undetermined == 0, "{}", scenario.name);
 }
+
+/// As a world with real parts plays them: sooner over, at another time, closed by the log. What made a history
+/// worth naming is still there.
+#[test]
+fn a_history_at_another_pace_and_time_breaks_no_rule() {
+    for scenario in catalogue::all() {
+        let start_ms = scenario.start_ms + 123_456_789;
+        let (scenario, open) = scenario.faster(4).starting_at(start_ms).with_last_events();
+        assert_passes(&scenario);
+        assert!(!open.is_empty());
+    }
+    for pace in [1, 2, 4] {
+        let scenario = catalogue::below_the_floor().faster(pace);
+        let start_ms = scenario.aligned_start(1_795_000_000_000, 60_000);
+        let report = run(&scenario.starting_at(start_ms).with_last_events().0);
+        assert_eq!((report.late, &report.violations[..]), (4, &[][..]), "{pace} times faster");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::cli::ConfigArgs;
 use crate::config::ServerConfig;
-use crate::demo::{self, DemoOptions, Screen, Stage, Verdict};
+use crate::demo::{self, DemoOptions, LOG_LINES, Screen, Stage, Verdict};
 use crate::failure::Failure;
 use crate::human::count;
 use crate::server::Server;
@@ -11,7 +11,7 @@ use evenkeel_chassis::units::PositiveMs;
 use evenkeel_plan::{Fleet, plan};
 use evenkeel_telemetry::{LogTail, LogTo};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,8 +55,10 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         None => Some(tempfile::tempdir().map_err(storage)?),
     };
     let dir = args.data_dir.clone().or_else(|| Some(scratch.as_ref()?.path().to_owned())).unwrap_or_default();
-    let live = std::io::stdout().is_terminal() && !args.plain;
-    let logs = if live { LogTo::Tail(LogTail::new(5)) } else { LogTo::Stderr };
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let live = std::io::stdout().is_terminal() && !dumb && !args.plain;
+    let tail = live.then(|| LogTail::new(LOG_LINES));
+    let logs = tail.clone().map_or(LogTo::Stderr, LogTo::Tail);
     let server = Server::start(&config, &dir, logs)?;
     let options = DemoOptions {
         bowls: args.bowls,
@@ -73,6 +75,7 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         machine: &server.machine,
         ingest: server.ingest,
         admin: server.admin,
+        log: tail,
         drain: server.drain.clone(),
         planned_bytes: planned.steady_bytes,
         base_size_ms: class.sizes_ms.first().copied().unwrap_or(5_000),
@@ -87,14 +90,17 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn conclude(verdict: &Verdict) -> Result<Exit, Failure> {
-    println!(
+    let counts = format!(
         "\n{} readings acknowledged, {} in stored 5 s windows; {} of the clock an hour ahead are in dlq",
         count(verdict.acknowledged),
         count(verdict.stored),
         count(verdict.wrong_clock),
     );
+    // Whoever read our output may have left: the exit code says it too.
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{counts}");
     if verdict.differing.is_empty() {
-        println!("exact: nothing lost, nothing double");
+        let _ = writeln!(out, "exact: nothing lost, nothing double");
         return Ok(Exit::Ok);
     }
     let (id, acknowledged, stored) = &verdict.differing[0];
@@ -105,6 +111,15 @@ fn conclude(verdict: &Verdict) -> Result<Exit, Failure> {
             verdict.differing.len()
         ),
     ))
+}
+
+/// Prints a line; whether nobody reads any more.
+fn tell(line: &str) -> std::io::Result<bool> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// The live view, or a line a second.
@@ -123,7 +138,7 @@ impl View {
         let Some(terminal) = &mut self.terminal else {
             if screen.elapsed.as_secs() > self.told_s {
                 self.told_s = screen.elapsed.as_secs();
-                println!("{}", screen.line());
+                return tell(&screen.line());
             }
             return Ok(false);
         };

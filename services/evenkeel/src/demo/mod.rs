@@ -9,13 +9,14 @@ mod view;
 use crate::machine::{Machine, MachineError};
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_local::{FileError, Local, RowQuery};
+use evenkeel_telemetry::LogTail;
 use fleet::{Fleet, FleetOptions, Sending};
 use send::{Sender, ndjson};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-pub use view::Screen;
+pub use view::{LOG_LINES, Screen};
 
 /// How large the demo is.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,8 @@ pub struct Stage<'a> {
     pub ingest: SocketAddr,
     /// Where the metrics are.
     pub admin: SocketAddr,
+    /// The last log lines, if they are not printed.
+    pub log: Option<LogTail>,
     /// The process's drain.
     pub drain: Drain,
     /// What `plan` says, bytes.
@@ -115,28 +118,34 @@ pub fn run(
     let began = Instant::now();
     let mut screen = Screen {
         total: options.runs_for,
-        addresses: format!(
-            "ingest http://{}/v1/events · metrics http://{}/metrics",
-            stage.ingest, stage.admin
-        ),
+        addresses: format!("POST http://{}/v1/events · GET http://{}/metrics", stage.ingest, stage.admin),
         devices,
         planned_bytes: stage.planned_bytes,
         ..Screen::default()
     };
     loop {
-        refresh(&mut screen, stage.machine, &lock(&sent), began.elapsed());
+        refresh(&mut screen, stage, &lock(&sent), began.elapsed());
         let done = options.runs_for.is_some_and(|t| began.elapsed() >= t);
         if show(&screen)? || done || stage.drain.is_draining() || stage.machine.has_failed() {
             break;
         }
         std::thread::sleep(REFRESH);
     }
+    screen.ending = true;
+    show(&screen)?;
     over.begin(Cause::Finished);
     runtime.block_on(fleet)?;
     stage.drain.begin(Cause::Finished);
     stage.machine.end_input();
-    stage.machine.wait_quiet(stage.local, PATIENCE, || {})?;
-    refresh(&mut screen, stage.machine, &lock(&sent), began.elapsed());
+    let (mut refreshed, mut shown) = (Instant::now(), Ok(false));
+    stage.machine.wait_quiet(stage.local, PATIENCE, || {
+        if refreshed.elapsed() >= REFRESH {
+            refresh(&mut screen, stage, &lock(&sent), began.elapsed());
+            (refreshed, shown) = (Instant::now(), show(&screen));
+        }
+    })?;
+    shown?;
+    refresh(&mut screen, stage, &lock(&sent), began.elapsed());
     show(&screen)?;
     let verdict = judge(stage.local, stage.base_size_ms, &lock(&sent))?;
     Ok(verdict)
@@ -204,7 +213,7 @@ async fn send(fleet: &mut Fleet, sender: &mut Sender, request: Vec<Sending>, sen
     }
 }
 
-fn refresh(screen: &mut Screen, machine: &Machine, sent: &Sent, elapsed: Duration) {
+fn refresh(screen: &mut Screen, stage: &Stage<'_>, sent: &Sent, elapsed: Duration) {
     let since = (elapsed - screen.elapsed.min(elapsed)).as_secs_f64();
     if since > 0.0 {
         let rate = (sent.acknowledged - screen.acknowledged) as f64 / since;
@@ -216,8 +225,9 @@ fn refresh(screen: &mut Screen, machine: &Machine, sent: &Sent, elapsed: Duratio
     screen.acknowledged = sent.acknowledged;
     (screen.storms, screen.replays) = (sent.storms, sent.replays);
     screen.problem.clone_from(&sent.problem);
-    screen.coalescer = machine.coalescer.get();
-    screen.sink = machine.sink.get();
+    screen.coalescer = stage.machine.coalescer.get();
+    screen.sink = stage.machine.sink.get();
+    screen.log = stage.log.as_ref().map(LogTail::lines).unwrap_or_default();
     screen.resident_bytes = evenkeel_chassis::memory::resident_bytes().unwrap_or(0);
 }
 

@@ -76,7 +76,7 @@ fn sets(settings: &Settings) -> Vec<String> {
 /// Storms, replays, shuffles, loss, reboots, stuck and skewed clocks, silence: with the arrivals of ingest.
 #[test]
 fn named_histories_as_ingest_saw_them() {
-    for Scenario { name, settings, steps } in catalogue::all() {
+    for Scenario { name, settings, steps, .. } in catalogue::all() {
         judged(&name, &settings, &sets(&settings), &events(&steps));
     }
 }

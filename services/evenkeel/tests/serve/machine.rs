@@ -3,8 +3,9 @@
 use crate::server::{DEADLINE, Server, get, post};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub type Rows = BTreeMap<(String, i64), (u64, f64)>;
@@ -178,6 +179,32 @@ fn the_demo_ends_with_an_exact_count() {
     assert_eq!(output.status.code(), Some(0), "{text}\n{errors}");
     assert!(text.contains("exact: nothing lost, nothing double"), "{text}");
     assert!(text.contains("ledger 0"), "{text}");
+}
+
+/// As in `evenkeel demo | head -1`.
+#[test]
+fn the_demo_ends_when_nobody_reads_it_any_more() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["demo", "--bowls", "5", "--wearables", "5"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(line.contains("events/s"), "{line}"); // the reader is dropped with the statement
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > DEADLINE {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(status.code(), Some(0), "{errors}");
 }
 
 #[test]

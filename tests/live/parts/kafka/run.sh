@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs one Kafka broker (KRaft, broker and controller in one) until standard input ends:
 #   run.sh DIR PORT CONTROLLER_PORT
-# Data and logs lie in DIR. Whoever starts it holds the other end of the pipe: when that process ends, for
-# whatever reason, the pipe closes and the broker is killed and DIR removed. The word "keep" on standard
-# input ends the broker too, and keeps DIR, so that it can be started again on what it holds.
+# Data and logs lie in DIR, its process id in DIR/pid. Whoever starts it holds the other end of the pipe: when
+# that process ends, for whatever reason, the pipe closes and the broker is killed and DIR removed. The word
+# "keep" on standard input ends the broker too, and keeps DIR, so that it can be started again on what it holds.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1 port=$2 controller=$3
@@ -35,6 +35,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+# Tests may want a death noticed sooner than production does.
+group.min.session.timeout.ms=1000
 # Timed-out transactions are looked for every second instead of every ten.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 # Retention and compaction soon enough for a test to wait for.
@@ -64,6 +66,8 @@ fi
 exec 3<&0
 kafka_java kafka.Kafka server.properties >>broker.log 2>&1 </dev/null 3<&- &
 broker=$!
+echo "$broker" >pid.part
+mv pid.part pid
 (
     word=
     read -r word <&3 || true

@@ -4,7 +4,9 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! keyspaces and tables (each test binary makes its own).
 
-use anyhow::{Context as _, bail};
+use super::container::Contained;
+use super::{Way, ways};
+use anyhow::{anyhow, bail};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testcontainers::core::{ContainerPort, WaitFor};
-use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, GenericImage};
+use testcontainers::{GenericImage, ImageExt as _};
 
 /// How long a server may take from start to its first answer.
 const READY_DEADLINE: Duration = Duration::from_secs(180);
@@ -41,7 +42,7 @@ pub struct Cassandra {
 
 enum Kind {
     Given,
-    Container { runtime: tokio::runtime::Runtime, container: Option<Box<ContainerAsync<GenericImage>>> },
+    Container(#[expect(dead_code, reason = "kept alive")] Box<Contained>),
     Local(LocalServer),
 }
 
@@ -49,19 +50,30 @@ impl Cassandra {
     /// Finds a server without login: a given address, else Docker, else a local process.
     pub fn find() -> anyhow::Result<Self> {
         let mut skipped = Vec::new();
-        match std::env::var(GIVEN) {
-            Ok(address) => {
-                wait_for_cql(&address, || Ok(()))?;
-                return Ok(Self { address, kind: Kind::Given, skipped });
+        for way in ways()? {
+            match Self::by(way) {
+                Ok((address, kind)) => return Ok(Self { address, kind, skipped }),
+                // Given and not there is an error, not a reason to look elsewhere.
+                Err(error) if way == Way::Given && std::env::var_os(GIVEN).is_some() => return Err(error),
+                Err(error) => skipped.push(format!("{way:?}: {error:#}")),
             }
-            Err(_) => skipped.push(format!("given address: {GIVEN} is not set")),
         }
-        match container() {
-            Ok((address, kind)) => return Ok(Self { address, kind, skipped }),
-            Err(error) => skipped.push(format!("Docker: {error:#}")),
+        bail!("no way to a CQL server; {}", skipped.join("; "))
+    }
+
+    fn by(way: Way) -> anyhow::Result<(String, Kind)> {
+        match way {
+            Way::Given => {
+                let address = std::env::var(GIVEN).map_err(|_| anyhow!("{GIVEN} is not set"))?;
+                wait_for_cql(&address, || Ok(()))?;
+                Ok((address, Kind::Given))
+            }
+            Way::Docker => container(),
+            Way::Local => {
+                let local = LocalServer::start(Login::Open)?;
+                Ok((local.address(), Kind::Local(local)))
+            }
         }
-        let local = LocalServer::start(Login::Open)?;
-        Ok(Self { address: local.address(), kind: Kind::Local(local), skipped })
     }
 
     /// `host:port`.
@@ -73,7 +85,7 @@ impl Cassandra {
     pub fn how(&self) -> &'static str {
         match self.kind {
             Kind::Given => "given address",
-            Kind::Container { .. } => "Docker",
+            Kind::Container(_) => "Docker",
             Kind::Local(_) => "local process",
         }
     }
@@ -81,12 +93,6 @@ impl Cassandra {
 
 impl Drop for Cassandra {
     fn drop(&mut self) {
-        if let Kind::Container { runtime, container } = &mut self.kind
-            && let Some(container) = container.take()
-            && let Err(error) = runtime.block_on(container.rm())
-        {
-            eprintln!("the container was not removed: {error}");
-        }
         if let Kind::Local(local) = &mut self.kind {
             local.end();
         }
@@ -95,23 +101,13 @@ impl Drop for Cassandra {
 
 /// Docker, if it has the image: nothing is pulled.
 fn container() -> anyhow::Result<(String, Kind)> {
-    let (name, tag) = IMAGE;
-    let image = Command::new("docker").args(["image", "inspect", &format!("{name}:{tag}")]).output();
-    let image = image.context("no docker command")?;
-    if !image.status.success() {
-        bail!("{}", String::from_utf8_lossy(&image.stderr).trim());
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (container, address) = runtime.block_on(async {
-        let image = GenericImage::new(name, tag)
-            .with_exposed_port(ContainerPort::Tcp(9042))
-            .with_wait_for(WaitFor::message_on_stdout("Starting listening for CQL clients"));
-        let container = image.start().await?;
-        let port = container.get_host_port_ipv4(9042).await?;
-        anyhow::Ok((Box::new(container), format!("127.0.0.1:{port}")))
-    })?;
+    let image = GenericImage::new(IMAGE.0, IMAGE.1)
+        .with_exposed_port(ContainerPort::Tcp(9042))
+        .with_wait_for(WaitFor::message_on_stdout("Starting listening for CQL clients"));
+    let contained = Contained::start(IMAGE, image.with_startup_timeout(READY_DEADLINE))?;
+    let address = format!("127.0.0.1:{}", contained.port(9042)?);
     wait_for_cql(&address, || Ok(()))?;
-    Ok((address, Kind::Container { runtime, container: Some(container) }))
+    Ok((address, Kind::Container(Box::new(contained))))
 }
 
 /// A Cassandra of our own on loopback, which a test may stop, continue, kill and start again.

@@ -4,7 +4,9 @@
 //! process, also by kill -9: it lives as long as a pipe that only the test process holds (run.sh). Never:
 //! topics (each test makes its own under a fresh prefix).
 
-use anyhow::{Context as _, bail};
+use super::container::Contained;
+use super::{Way, ways};
+use anyhow::{Context as _, anyhow, bail};
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -14,8 +16,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
-use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+use testcontainers::{GenericImage, ImageExt as _};
 
 /// How long a broker may take from start to its first open port (a cold start also fetches the jars).
 const READY_DEADLINE: Duration = Duration::from_secs(180);
@@ -30,18 +31,14 @@ pub struct KafkaPart {
     how: &'static str,
     /// Which ways were not taken, and why.
     pub skipped: Vec<String>,
-    _kind: Kind,
+    kind: Kind,
 }
 
 enum Kind {
     Given,
-    /// Kept for its drop; a static is never dropped, so the container is removed by testcontainers' own
-    /// reaper or by `docker rm`.
-    Container(#[expect(dead_code, reason = "kept alive")] Box<(ContainerAsync<GenericImage>, Runtime)>),
-    Local(#[expect(dead_code, reason = "kept alive")] LocalBroker),
+    Container(Box<Contained>),
+    Local(LocalBroker),
 }
-
-type Runtime = tokio::runtime::Runtime;
 
 impl KafkaPart {
     /// The one broker of this test process, found or started on first use.
@@ -54,20 +51,48 @@ impl KafkaPart {
     /// Finds a broker: a given address, else Docker, else a local process.
     pub fn find() -> anyhow::Result<Self> {
         let mut skipped = Vec::new();
-        match std::env::var(GIVEN) {
-            Ok(address) => {
-                wait_for_port(&address, || Ok(()))?;
-                return Ok(Self { address, how: "given address", skipped, _kind: Kind::Given });
+        for way in ways()? {
+            match Self::by(way) {
+                Ok((address, how, kind)) => return Ok(Self { address, how, skipped, kind }),
+                // Given and not there is an error, not a reason to look elsewhere.
+                Err(error) if way == Way::Given && std::env::var_os(GIVEN).is_some() => return Err(error),
+                Err(error) => skipped.push(format!("{way:?}: {error:#}")),
             }
-            Err(_) => skipped.push(format!("given address: {GIVEN} is not set")),
         }
-        match container() {
-            Ok((address, kind)) => return Ok(Self { address, how: "Docker", skipped, _kind: kind }),
-            Err(error) => skipped.push(format!("Docker: {error:#}")),
+        bail!("no way to a broker; {}", skipped.join("; "))
+    }
+
+    fn by(way: Way) -> anyhow::Result<(String, &'static str, Kind)> {
+        match way {
+            Way::Given => {
+                let address = std::env::var(GIVEN).map_err(|_| anyhow!("{GIVEN} is not set"))?;
+                wait_for_port(&address, || Ok(()))?;
+                Ok((address, "given address", Kind::Given))
+            }
+            Way::Docker => container().map(|(address, kind)| (address, "Docker", kind)),
+            Way::Local => {
+                let local = LocalBroker::start()?;
+                Ok((local.address(), "local process", Kind::Local(local)))
+            }
         }
-        let local = LocalBroker::start()?;
-        let address = local.address();
-        Ok(Self { address, how: "local process", skipped, _kind: Kind::Local(local) })
+    }
+
+    /// Stops every thread of it: connections stay open and nothing answers. A given broker is not ours.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Given => bail!("a given broker is not ours to freeze"),
+            Kind::Container(kept) => kept.freeze(true),
+            Kind::Local(local) => local.freeze(),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Given => Ok(()),
+            Kind::Container(kept) => kept.freeze(false),
+            Kind::Local(local) => local.thaw(),
+        }
     }
 
     /// `host:port`.
@@ -91,38 +116,45 @@ pub fn fresh_prefix(test: &str) -> String {
 
 /// Docker, if it has the image: nothing is pulled.
 fn container() -> anyhow::Result<(String, Kind)> {
-    let (name, tag) = IMAGE;
-    let image = Command::new("docker").args(["image", "inspect", &format!("{name}:{tag}")]).output();
-    let image = image.context("no docker command")?;
-    if !image.status.success() {
-        bail!("{}", String::from_utf8_lossy(&image.stderr).trim());
-    }
     // The broker tells clients its address, so the mapped port must be known before it starts.
     let [port, ..] = free_ports()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let image = GenericImage::new(name, tag)
+    let image = GenericImage::new(IMAGE.0, IMAGE.1)
         .with_wait_for(WaitFor::message_on_stdout("Kafka Server started"))
         .with_mapped_port(port, 9092.tcp());
+    let inside = "INSIDE://127.0.0.1:9094";
     let image = [
         ("KAFKA_NODE_ID", "1".to_owned()),
         ("KAFKA_PROCESS_ROLES", "broker,controller".to_owned()),
         ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@127.0.0.1:9093".to_owned()),
         ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER".to_owned()),
-        ("KAFKA_LISTENERS", "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093".to_owned()),
-        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+        // The broker talks to itself too (commit markers of transactions), and inside the container nobody
+        // listens at the mapped port.
+        ("KAFKA_LISTENERS", format!("PLAINTEXT://0.0.0.0:9092,{inside},CONTROLLER://127.0.0.1:9093")),
+        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port},{inside}")),
+        ("KAFKA_INTER_BROKER_LISTENER_NAME", "INSIDE".to_owned()),
+        (
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        ),
         ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false".to_owned()),
         ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".to_owned()),
         ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".to_owned()),
         ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".to_owned()),
         ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".to_owned()),
+        ("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "1000".to_owned()),
+        ("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "4".to_owned()),
+        ("KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS", "4".to_owned()),
+        ("KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS", "1000".to_owned()),
+        ("KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS", "1000".to_owned()),
+        ("KAFKA_LOG_CLEANER_BACKOFF_MS", "500".to_owned()),
+        ("KAFKA_LOG_SEGMENT_DELETE_DELAY_MS", "500".to_owned()),
     ]
     .into_iter()
     .fold(image, |image, (key, value)| image.with_env_var(key, value));
-    let container = runtime.block_on(image.start())?;
+    let contained = Contained::start(IMAGE, image)?;
     let address = format!("127.0.0.1:{port}");
     wait_for_port(&address, || Ok(()))?;
-    Ok((address, Kind::Container(Box::new((container, runtime)))))
+    Ok((address, Kind::Container(Box::new(contained))))
 }
 
 /// A broker of our own on loopback, which a test may freeze, kill and start again.
@@ -207,6 +239,23 @@ impl LocalBroker {
             keystore.display()
         );
         Ok(fs::write(self.dir.join("extra.properties"), properties)?)
+    }
+
+    /// Stops every thread of it (SIGSTOP): connections stay open and nothing answers.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = fs::read_to_string(self.dir.join("pid"))?;
+        let status = Command::new("kill").args([signal, pid.trim()]).status()?;
+        anyhow::ensure!(status.success(), "kill {signal} {pid}: {status}");
+        Ok(())
     }
 
     /// kill -9; its directory stays for [`LocalBroker::launch`].

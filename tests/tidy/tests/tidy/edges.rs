@@ -54,8 +54,8 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "tests/live",
-        &["model", "seam", "codec", "scenarios", "kafka", "cql", "local"],
-        "the real adapters, and the binary as a process",
+        &["model", "seam", "codec", "scenarios", "sim", "kafka", "cql", "local"],
+        "the real adapters, the binary as a process, and the simulator to compare with",
     ),
     ("tests/tidy", &[], "reads files"),
 ];
