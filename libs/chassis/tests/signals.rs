@@ -17,12 +17,12 @@ fn process_under_test() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let code = runtime.block_on(async {
-        let drain = Drain::new(DEADLINE);
+        let drain = Drain::new(if role == "slow" { Duration::from_millis(300) } else { DEADLINE });
         signals::watch(drain.clone()).unwrap();
         println!("watching");
         let cause = drain.begun().await;
         println!("draining after {cause}");
-        if role == "stuck" {
+        if role != "drains" {
             std::future::pending::<()>().await;
         }
         u8::from(cause != Cause::Terminate)
@@ -59,15 +59,16 @@ fn send(child: &Child, signal: &str) {
 
 fn code(mut child: Child, mut rest: impl Read) -> Option<i32> {
     let until = Instant::now() + DEADLINE;
-    let mut out = Vec::new();
-    rest.read_to_end(&mut out).unwrap();
     while Instant::now() < until {
         if let Some(status) = child.try_wait().unwrap() {
+            let mut out = Vec::new();
+            rest.read_to_end(&mut out).unwrap();
             return status.code();
         }
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
+    child.wait().unwrap();
     None
 }
 
@@ -85,6 +86,16 @@ fn the_second_signal_ends_at_once_with_its_own_code() {
         let (child, mut lines) = start("stuck");
         send(&child, "-INT");
         wait_for(&mut lines, "draining after SIGINT");
+        send(&child, signal);
+        assert_eq!(code(child, lines), Some(expected));
+    }
+}
+
+/// Something the drain waits for is away: the process does not outlast its grace.
+#[test]
+fn the_deadline_of_the_drain_ends_it_with_the_signals_code() {
+    for (signal, expected) in [("-TERM", 143), ("-INT", 130)] {
+        let (child, lines) = start("slow");
         send(&child, signal);
         assert_eq!(code(child, lines), Some(expected));
     }

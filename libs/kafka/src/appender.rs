@@ -12,6 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +23,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 struct Desk {
     acks: Mutex<VecDeque<Ack>>,
+    /// The brokers' clock, as the last heartbeat's delivery report tells it.
+    time: Mutex<Option<Result<i64, String>>>,
     bell: Condvar,
     in_flight_bytes: AtomicU64,
 }
@@ -56,6 +59,14 @@ impl Desk {
     }
 }
 
+/// What a delivery report belongs to.
+#[derive(Debug)]
+enum Parcel {
+    Ticket(Ticket),
+    /// A record whose append time is the answer to "what time is it".
+    Heartbeat,
+}
+
 /// Context of the appending producer.
 #[derive(Debug)]
 struct AppendContext {
@@ -72,11 +83,30 @@ impl ClientContext for AppendContext {
 }
 
 impl ProducerContext for AppendContext {
-    type DeliveryOpaque = Arc<Ticket>;
+    type DeliveryOpaque = Arc<Parcel>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
-        let error = result.as_ref().err().map(|(error, _)| error.to_string());
-        self.desk.settle(&ticket, error);
+    fn delivery(&self, result: &DeliveryResult<'_>, parcel: Arc<Parcel>) {
+        match &*parcel {
+            Parcel::Ticket(ticket) => {
+                let error = result.as_ref().err().map(|(error, _)| error.to_string());
+                self.desk.settle(ticket, error);
+            }
+            Parcel::Heartbeat => {
+                let time = result.as_ref().map_err(|(error, _)| error.to_string()).and_then(append_time);
+                *self.desk.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+            }
+        }
+    }
+}
+
+/// The broker's clock when it took the record.
+fn append_time(record: &BorrowedMessage<'_>) -> Result<i64, String> {
+    match record.timestamp() {
+        Timestamp::LogAppendTime(ms) => Ok(ms),
+        _ => Err(format!(
+            "topic {} has not message.timestamp.type = LogAppendTime; `evenkeel topics diff` says how to set it",
+            record.topic()
+        )),
     }
 }
 
@@ -95,9 +125,10 @@ impl KafkaAppender {
         let probe: BaseConsumer<MemberContext> = config
             .consumer(&config.group_of("ingest"), Isolation::Committed)?
             .create_with_context(MemberContext::default())
-            .map_err(|e| ConnectError::refused("making the probing client", e))?;
+            .map_err(|e| ConnectError::client("making the probing client", e))?;
         connect::reach(&probe, config)?;
         let partitions = connect::partitions(probe.client(), config, Topic::Events)?;
+        connect::partitions_of(probe.client(), config, &config.clock_topic())?;
         let desk = Arc::new(Desk::default());
         Ok(Self {
             producer: Self::producer(config, &desk)?,
@@ -116,7 +147,7 @@ impl KafkaAppender {
         client.set("delivery.timeout.ms", config.timeouts.append.ms().to_string());
         client
             .create_with_context(AppendContext { desk: Arc::clone(desk) })
-            .map_err(|e| ConnectError::refused("making the producer", e))
+            .map_err(|e| ConnectError::client("making the producer", e))
     }
 
     /// A producer that lost its sequence (a fatal error) is replaced; devices send again what was not
@@ -144,21 +175,22 @@ impl Appender for KafkaAppender {
         }
         self.renew_if_broken()?;
         let open = AtomicUsize::new(records.len() + 1);
-        let ticket = Arc::new(Ticket { ticket, bytes, open, error: Mutex::new(None) });
+        let parcel = Arc::new(Parcel::Ticket(Ticket { ticket, bytes, open, error: Mutex::new(None) }));
+        let Parcel::Ticket(ticket) = &*parcel else { return Ok(()) };
         self.desk.in_flight_bytes.fetch_add(bytes, Ordering::AcqRel);
         for record in records.records() {
             let name = &self.names[record.topic as usize];
-            let mut to_send: BaseRecord<'_, [u8], [u8], Arc<Ticket>> =
-                BaseRecord::with_opaque_to(name, Arc::clone(&ticket)).partition(record.partition as i32);
+            let mut to_send: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
+                BaseRecord::with_opaque_to(name, Arc::clone(&parcel)).partition(record.partition as i32);
             to_send.key = records.key(record);
             to_send.payload = records.value(record);
             to_send.headers = headers_of(records, record);
             if let Err((error, _)) = self.producer.send(to_send) {
                 let text = format!("{name}[{}]: {error}", record.partition);
-                self.desk.settle(&ticket, Some(text));
+                self.desk.settle(ticket, Some(text));
             }
         }
-        self.desk.settle(&ticket, None);
+        self.desk.settle(ticket, None);
         Ok(())
     }
 
@@ -171,6 +203,19 @@ impl Appender for KafkaAppender {
 
     fn partitions(&self) -> u32 {
         self.partitions
+    }
+
+    fn ask_time(&mut self) {
+        let name = self.config.clock_topic();
+        let heartbeat: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
+            BaseRecord::with_opaque_to(&name, Arc::new(Parcel::Heartbeat)).payload(&[]);
+        if let Err((error, _)) = self.producer.send(heartbeat) {
+            *self.desk.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error.to_string()));
+        }
+    }
+
+    fn time(&mut self) -> Option<Result<i64, String>> {
+        self.desk.time.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

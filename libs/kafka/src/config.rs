@@ -68,6 +68,8 @@ pub struct TopicNames {
     pub dlq: Option<String>,
     /// Instead of `<prefix>.marks`.
     pub marks: Option<String>,
+    /// Instead of `<prefix>.clock`.
+    pub clock: Option<String>,
 }
 
 /// How long to wait for what.
@@ -97,6 +99,8 @@ pub struct Timeouts {
     pub fetch_wait: Millis,
     /// Leaving the group at shutdown.
     pub close: Millis,
+    /// How soon a topic that grew, or moved, is noticed without a reason to look.
+    pub metadata: Millis,
 }
 
 /// Bounds of the client's buffers. Full fetch buffers pause fetching; a full append buffer refuses.
@@ -145,6 +149,7 @@ impl Default for Timeouts {
             append: Millis::new(30_000),
             fetch_wait: Millis::new(100),
             close: Millis::new(5_000),
+            metadata: Millis::new(60_000),
         }
     }
 }
@@ -181,6 +186,11 @@ impl KafkaConfig {
         named.clone().unwrap_or_else(|| format!("{}.{topic}", self.prefix))
     }
 
+    /// The full name of the topic that tells the brokers' time.
+    pub fn clock_topic(&self) -> String {
+        self.topic_names.clock.clone().unwrap_or_else(|| format!("{}.clock", self.prefix))
+    }
+
     /// The consumer group of a service.
     pub fn group_of(&self, service: &str) -> String {
         self.group.clone().unwrap_or_else(|| format!("{}.{service}", self.prefix))
@@ -194,6 +204,7 @@ impl KafkaConfig {
             .set("client.id", &self.client_id)
             .set("allow.auto.create.topics", "false")
             .set("socket.keepalive.enable", "true")
+            .set("topic.metadata.refresh.interval.ms", self.timeouts.metadata.ms().max(10).to_string())
             // Back within a second of the broker's return; the default grows to 10 s.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -278,6 +289,9 @@ impl KafkaConfig {
     pub(crate) fn transactional(&self, id: &str) -> Result<ClientConfig, ConnectError> {
         let mut client = self.producer(self.limits.output_memory)?;
         client
+            // All outputs of a tick come at once: a few large requests instead of one as soon as the first
+            // record is there. Full batches go at once all the same.
+            .set("linger.ms", "5")
             .set("transactional.id", id)
             .set("transaction.timeout.ms", self.timeouts.transaction.ms().to_string());
         Ok(client)

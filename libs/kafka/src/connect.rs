@@ -32,16 +32,21 @@ pub(crate) fn reach(
         for _ in 0..EVENTS_MAX {
             let _ = consumer.poll(EVENT_WAIT);
         }
+        let notes = consumer.context().notes();
+        if let Some(reason) = notes.login_refused.clone() {
+            // Trying again would not help, and may lock the account.
+            let user = config.security.username.as_ref().map_or("nobody".to_owned(), |u| format!("{u:?}"));
+            return Err(ConnectError::Login { user, reason });
+        }
         if start.elapsed() >= patience {
-            let notes = consumer.context().notes();
+            let (brokers, waited_ms) = (config.brokers.clone(), start.elapsed().as_millis() as u64);
             let last = match notes.last_error.is_empty() {
                 true => error.to_string(),
                 false => notes.last_error.clone(),
             };
-            return Err(ConnectError::Unreachable {
-                brokers: config.brokers.clone(),
-                waited_ms: start.elapsed().as_millis() as u64,
-                last,
+            return Err(match notes.last_is_tls {
+                true => ConnectError::Tls { brokers, waited_ms, reason: last },
+                false => ConnectError::Unreachable { brokers, waited_ms, last },
             });
         }
     }
@@ -53,9 +58,17 @@ pub(crate) fn partitions<C: ClientContext>(
     config: &KafkaConfig,
     topic: Topic,
 ) -> Result<u32, ConnectError> {
-    let name = config.topic(topic);
+    partitions_of(client, config, &config.topic(topic))
+}
+
+/// The partition count of the topic of this full name.
+pub(crate) fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    name: &str,
+) -> Result<u32, ConnectError> {
     let metadata = client
-        .fetch_metadata(Some(&name), config.timeouts.call.duration())
+        .fetch_metadata(Some(name), config.timeouts.call.duration())
         .map_err(|e| ConnectError::refused(format!("asking for the partitions of {name}"), e))?;
     let found = metadata.topics().iter().find(|t| t.name() == name);
     match found.map(|t| (t.error(), t.partitions().len() as u32)) {
@@ -64,7 +77,7 @@ pub(crate) fn partitions<C: ClientContext>(
             format!("asking for the partitions of {name}"),
             rdkafka::error::RDKafkaErrorCode::from(error),
         )),
-        _ => Err(ConnectError::NoTopic { topic: name }),
+        _ => Err(ConnectError::NoTopic { topic: name.to_owned() }),
     }
 }
 
@@ -73,15 +86,17 @@ fn is_missing(error: rdkafka::types::RDKafkaRespErr) -> bool {
     matches!(error, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 }
 
-/// The partition count of the events topic, after checking that windows and marks have as many.
+/// The partition count of the events topic, after checking that windows and marks have as many, and dlq
+/// not fewer: a refused record keeps its source's partition number.
 pub(crate) fn co_partitions<C: ClientContext>(
     client: &Client<C>,
     config: &KafkaConfig,
 ) -> Result<u32, ConnectError> {
     let wanted = partitions(client, config, Topic::Events)?;
-    for topic in [Topic::Windows, Topic::Marks] {
+    for topic in [Topic::Windows, Topic::Marks, Topic::Dlq] {
         let found = partitions(client, config, topic)?;
-        if found != wanted {
+        let fits = if topic == Topic::Dlq { found >= wanted } else { found == wanted };
+        if !fits {
             return Err(ConnectError::Partitions {
                 topic: config.topic(topic),
                 found,

@@ -31,6 +31,10 @@ pub(crate) struct Notes {
     pub fatal: Option<String>,
     /// The last thing the client complained about.
     pub last_error: String,
+    /// That thing is about TLS.
+    pub last_is_tls: bool,
+    /// A broker refused who we are, and what it said.
+    pub login_refused: Option<String>,
     /// The consumer is leaving: revocations are carried out at once.
     pub closing: bool,
 }
@@ -62,10 +66,15 @@ impl ClientContext for MemberContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
-        let last = &mut self.notes().last_error;
+        let mut notes = self.notes();
+        let code = error.rdkafka_error_code();
         // "All brokers are down" comes after the reason and says less.
-        if last.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            reason.clone_into(last);
+        if notes.last_error.is_empty() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut notes.last_error);
+            notes.last_is_tls = code == Some(RDKafkaErrorCode::SSL);
+        }
+        if code == Some(RDKafkaErrorCode::Authentication) {
+            notes.login_refused = Some(reason.to_owned());
         }
     }
 }

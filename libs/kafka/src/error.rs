@@ -20,6 +20,30 @@ pub enum ConnectError {
         /// The last thing the client library said.
         last: String,
     },
+    /// The brokers refuse who this is.
+    #[error(
+        "the Kafka broker refused the login of {user} ({reason}); check kafka.security.username, \
+         kafka.security.password-file and kafka.security.mechanism"
+    )]
+    Login {
+        /// The configured user, or `nobody`.
+        user: String,
+        /// What the client library said.
+        reason: String,
+    },
+    /// The brokers' certificate, or ours, is not accepted.
+    #[error(
+        "no TLS connection to the Kafka broker at {brokers} within {waited_ms} ms ({reason}); check \
+         kafka.security.ca-file, cert-file and key-file, and that `brokers` names hosts of its certificate"
+    )]
+    Tls {
+        /// The configured brokers.
+        brokers: String,
+        /// Time waited, ms.
+        waited_ms: u64,
+        /// What the client library said.
+        reason: String,
+    },
     /// A topic is not there.
     #[error("topic {topic} does not exist; create it with `evenkeel topics create`")]
     NoTopic {
@@ -50,6 +74,14 @@ pub enum ConnectError {
         /// Why.
         source: std::io::Error,
     },
+    /// The client library cannot work with these settings.
+    #[error("{what}: {error}; check the keys of [kafka], kafka.security and its files first")]
+    Client {
+        /// What was tried.
+        what: String,
+        /// What was said.
+        error: String,
+    },
     /// Somebody newer works under this transactional id.
     #[error(
         "transactional id {id} was taken by a newer worker while this one started ({error}); start again"
@@ -71,6 +103,10 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    pub(crate) fn client(what: impl Into<String>, error: impl ToString) -> Self {
+        Self::Client { what: what.into(), error: error.to_string() }
+    }
+
     pub(crate) fn refused(what: impl Into<String>, error: impl ToString) -> Self {
         Self::Refused { what: what.into(), error: error.to_string() }
     }

@@ -1,11 +1,11 @@
 //! Puts a log into states that only a crash leaves behind. For tests.
-//! Owns: transactions that nobody ends, logs that lost their beginning. Never: compiled into the product (feature `faults`).
+//! Owns: transactions that nobody ends, logs that lost their beginning, topics that grew. Never: compiled into the product (feature `faults`).
 
 use crate::txn::{TxnContext, headers_of};
 use crate::{ConnectError, KafkaConfig, scout::init_transactions};
 use evenkeel_model::Topic;
 use evenkeel_seam::{Outputs, Position};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -87,6 +87,20 @@ pub fn trim(config: &KafkaConfig, topic: Topic, partition: u32, before: u64) -> 
         .map_err(|e| refused(&e))?;
     let options = AdminOptions::new().operation_timeout(Some(config.timeouts.call.duration()));
     futures::executor::block_on(admin.delete_records(&list, &options)).map_err(|e| refused(&e))?;
+    Ok(())
+}
+
+/// Gives a topic more partitions, as an operator may at any time.
+pub fn grow(config: &KafkaConfig, topic: Topic, partitions: usize) -> Result<(), ConnectError> {
+    let name = config.topic(topic);
+    let refused = |e: &dyn std::fmt::Display| ConnectError::refused(format!("growing {name}"), e);
+    let admin: AdminClient<DefaultClientContext> = config.client()?.create().map_err(|e| refused(&e))?;
+    let options = AdminOptions::new().operation_timeout(Some(config.timeouts.call.duration()));
+    let grown = NewPartitions::new(&name, partitions);
+    let results = futures::executor::block_on(admin.create_partitions([&grown], &options));
+    for result in results.map_err(|e| refused(&e))? {
+        result.map_err(|(_, code)| refused(&code))?;
+    }
     Ok(())
 }
 

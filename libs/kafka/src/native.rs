@@ -1,9 +1,9 @@
-//! The hot receive path, straight on librdkafka: whole batches per call, payloads where they lie.
+//! The hot paths, straight on librdkafka: whole batches per call.
 //!
-//! Owns: the one queue that a consumer's partitions are forwarded to, and the only `unsafe` of the crate.
-//! Never: copies a payload, decides anything. rdkafka's own `poll` hands over one message per call through
-//! an event object each; `rd_kafka_consume_batch_queue` hands over thousands and halves the CPU on small
-//! ones.
+//! Owns: the one queue that a consumer's partitions are forwarded to, the topics a transaction writes to, and
+//! the only `unsafe` of the crate. Never: copies a payload that it receives, decides anything. rdkafka's own
+//! `poll` hands over one message per call through an event object each, its `send` reads the clock several
+//! times per record; the batch calls halve the CPU on small records.
 #![allow(unsafe_code)]
 
 use crate::context::MemberContext;
@@ -122,6 +122,93 @@ impl BatchQueue {
             rd::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), partition as i32, &mut low, &mut high);
         }
         u64::try_from(high).ok()
+    }
+}
+
+/// The topics that a producer writes to by batches.
+pub(crate) struct OutTopics {
+    topics: Vec<*mut rd::rd_kafka_topic_t>,
+    messages: Vec<rd::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's topics may be used from any thread; `messages` is empty between calls.
+unsafe impl Send for OutTopics {}
+
+impl OutTopics {
+    /// Handles of `names`, in this order. They must not outlive the client.
+    pub fn new<C: rdkafka::ClientContext>(
+        client: &rdkafka::client::Client<C>,
+        names: &[String],
+    ) -> Option<Self> {
+        let mut made = Self { topics: Vec::with_capacity(names.len()), messages: Vec::new() };
+        for name in names {
+            let name = CString::new(name.as_str()).ok()?;
+            // SAFETY: valid client and string; no settings of its own.
+            let topic =
+                unsafe { rd::rd_kafka_topic_new(client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
+            if topic.is_null() {
+                return None;
+            }
+            made.topics.push(topic);
+        }
+        Some(made)
+    }
+
+    /// Hands records (key and value) to the producer, in order, all for one partition of `topic`, which is
+    /// also what their delivery reports carry. Returns how many were taken, from the first on, and why the
+    /// next one was not.
+    pub fn send<'r>(
+        &mut self,
+        topic: usize,
+        partition: u32,
+        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+    ) -> (usize, Option<RDKafkaErrorCode>) {
+        let raw = |bytes: Option<&[u8]>| {
+            bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast::<c_void>(), b.len()))
+        };
+        self.messages.clear();
+        self.messages.extend(records.map(|(key, value)| {
+            let ((key, key_len), (payload, len)) = (raw(key), raw(value));
+            rd::rd_kafka_message_t {
+                err: rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+                rkt: ptr::null_mut(),
+                partition: partition as i32,
+                payload,
+                len,
+                key,
+                key_len,
+                offset: 0,
+                _private: topic as *mut c_void,
+            }
+        }));
+        // SAFETY: a valid topic and an array of that many messages, whose keys and payloads live through the
+        // call and are copied by it.
+        unsafe {
+            rd::rd_kafka_produce_batch(
+                self.topics[topic],
+                partition as i32,
+                rd::RD_KAFKA_MSG_F_COPY,
+                self.messages.as_mut_ptr(),
+                self.messages.len() as i32,
+            );
+        }
+        // After a first refusal librdkafka takes none of the rest when its queue is full or the topic is
+        // not usable; anything else is the end of the transaction.
+        let refused =
+            |m: &rd::rd_kafka_message_t| m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        let taken = self.messages.iter().position(refused).unwrap_or(self.messages.len());
+        let error = self.messages.get(taken).map(|m| m.err.into());
+        self.messages.clear();
+        (taken, error)
+    }
+}
+
+impl Drop for OutTopics {
+    fn drop(&mut self) {
+        for topic in self.topics.drain(..) {
+            // SAFETY: our reference, given back once.
+            unsafe { rd::rd_kafka_topic_destroy(topic) };
+        }
     }
 }
 

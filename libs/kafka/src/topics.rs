@@ -1,7 +1,7 @@
 //! The topics that must exist: declared in schemas/topics.toml, created and compared with a cluster.
 //!
-//! Owns: the declaration's form and the differences. Never: changes or deletes a topic that exists (a
-//! changed partition count would give streams a second owner).
+//! Owns: the declaration's form and the differences. Never: changes a topic that exists (a changed
+//! partition count would give streams a second owner), or deletes one unless told to.
 
 use crate::context::MemberContext;
 use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
@@ -25,7 +25,9 @@ pub enum SpecError {
     #[error("the topics declaration cannot be read: {0}")]
     Form(#[from] toml::de::Error),
     /// Co-partitioned topics differ.
-    #[error("declared partitions differ: events {events}, windows {windows}, marks {marks}; make them equal")]
+    #[error(
+        "declared partitions differ: events {events}, windows {windows}, marks {marks}, dlq {dlq}; make them equal"
+    )]
     Partitions {
         /// Of events.
         events: u32,
@@ -33,6 +35,8 @@ pub enum SpecError {
         windows: u32,
         /// Of marks.
         marks: u32,
+        /// Of dlq.
+        dlq: u32,
     },
     /// No partition.
     #[error("topic {0} is declared with 0 partitions")]
@@ -65,6 +69,8 @@ pub struct TopicsSpec {
     pub dlq: TopicSpec,
     /// Marks, compacted.
     pub marks: TopicSpec,
+    /// Heartbeats whose append time tells the brokers' clock.
+    pub clock: TopicSpec,
 }
 
 impl TopicsSpec {
@@ -74,10 +80,11 @@ impl TopicsSpec {
         if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
             return Err(SpecError::Empty(*topic));
         }
-        let [events, windows, marks] = [&spec.events, &spec.windows, &spec.marks].map(|s| s.partitions);
-        match events == windows && events == marks {
+        let [events, windows, marks, dlq] =
+            [&spec.events, &spec.windows, &spec.marks, &spec.dlq].map(|s| s.partitions);
+        match events == windows && events == marks && events == dlq {
             true => Ok(spec),
-            false => Err(SpecError::Partitions { events, windows, marks }),
+            false => Err(SpecError::Partitions { events, windows, marks, dlq }),
         }
     }
 
@@ -91,9 +98,15 @@ impl TopicsSpec {
         }
     }
 
-    /// The same with another partition count: of `dlq` too, where a refused record keeps its source's.
+    /// Every topic with its full name.
+    fn named<'s>(&'s self, config: &KafkaConfig) -> Vec<(String, &'s TopicSpec)> {
+        let ours = Topic::ALL.iter().map(|topic| (config.topic(*topic), self.of(*topic)));
+        ours.chain([(config.clock_topic(), &self.clock)]).collect()
+    }
+
+    /// The same with another partition count of all but `clock`.
     pub fn with_partitions(mut self, partitions: u32) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks] {
+        for spec in [&mut self.events, &mut self.windows, &mut self.marks, &mut self.dlq] {
             spec.partitions = partitions;
         }
         self
@@ -101,7 +114,7 @@ impl TopicsSpec {
 
     /// The same for one broker: one replica, no setting that needs more.
     pub fn for_one_broker(mut self) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks] {
+        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks, &mut self.clock] {
             spec.replication = 1;
             spec.config.remove("min.insync.replicas");
         }
@@ -185,10 +198,10 @@ impl Topics {
         let probe: BaseConsumer<MemberContext> = config
             .consumer(&config.group_of("topics"), Isolation::Committed)?
             .create_with_context(MemberContext::default())
-            .map_err(|e| ConnectError::refused("making the probing client", e))?;
+            .map_err(|e| ConnectError::client("making the probing client", e))?;
         connect::reach(&probe, config)?;
         let admin =
-            config.client()?.create().map_err(|e| ConnectError::refused("making the admin client", e))?;
+            config.client()?.create().map_err(|e| ConnectError::client("making the admin client", e))?;
         Ok(Self { config: config.clone(), admin, probe })
     }
 
@@ -199,11 +212,10 @@ impl Topics {
 
     /// Makes the topics that are missing.
     pub fn create(&self, spec: &TopicsSpec) -> Result<Created, ConnectError> {
-        let names: Vec<(Topic, String)> = Topic::ALL.iter().map(|t| (*t, self.config.topic(*t))).collect();
-        let topics: Vec<NewTopic<'_>> = names
+        let named = spec.named(&self.config);
+        let topics: Vec<NewTopic<'_>> = named
             .iter()
-            .map(|(topic, name)| {
-                let spec = spec.of(*topic);
+            .map(|(name, spec)| {
                 // −1 on the wire: the broker's default.
                 let replicas = if spec.replication == 0 { -1 } else { i32::from(spec.replication) };
                 let new = NewTopic::new(name, spec.partitions as i32, TopicReplication::Fixed(replicas));
@@ -226,14 +238,26 @@ impl Topics {
         Ok(done)
     }
 
+    /// Deletes all topics of this configuration, with what they hold. For topics that the caller made for
+    /// itself alone.
+    pub fn remove(&self) -> Result<(), ConnectError> {
+        let names: Vec<String> = Topic::ALL.iter().map(|topic| self.config.topic(*topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let results = block_on(self.admin.delete_topics(&names, &self.options()))
+            .map_err(|e| ConnectError::refused("deleting topics", e))?;
+        match results.into_iter().find_map(Result::err) {
+            None | Some((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(()),
+            Some((name, code)) => Err(ConnectError::refused(format!("deleting topic {name}"), code)),
+        }
+    }
+
     /// Waits until the created topics are seen: brokers learn of them a moment later.
     fn settle(&self, created: &[String]) -> Result<(), ConnectError> {
         let since = std::time::Instant::now();
         loop {
-            let missing = Topic::ALL
+            let missing = created
                 .iter()
-                .filter(|t| created.contains(&self.config.topic(**t)))
-                .find_map(|topic| connect::partitions(self.probe.client(), &self.config, *topic).err());
+                .find_map(|name| connect::partitions_of(self.probe.client(), &self.config, name).err());
             match missing {
                 None => return Ok(()),
                 Some(error) if since.elapsed() > self.config.timeouts.connect.duration() => {
@@ -244,14 +268,13 @@ impl Topics {
         }
     }
 
-    /// Partition counts by topic; `None` = missing.
-    pub fn partitions(&self) -> Result<BTreeMap<Topic, Option<u32>>, ConnectError> {
-        let count = |topic: &Topic| match connect::partitions(self.probe.client(), &self.config, *topic) {
-            Ok(n) => Ok((*topic, Some(n))),
-            Err(ConnectError::NoTopic { .. }) => Ok((*topic, None)),
+    /// The partition count of a topic; `None` = missing.
+    fn partitions(&self, name: &str) -> Result<Option<u32>, ConnectError> {
+        match connect::partitions_of(self.probe.client(), &self.config, name) {
+            Ok(n) => Ok(Some(n)),
+            Err(ConnectError::NoTopic { .. }) => Ok(None),
             Err(error) => Err(error),
-        };
-        Topic::ALL.iter().map(count).collect()
+        }
     }
 
     /// Checks that events, windows and marks exist with one partition count, and returns it.
@@ -262,9 +285,8 @@ impl Topics {
     /// Compares the cluster with the declaration.
     pub fn diff(&self, spec: &TopicsSpec) -> Result<Vec<Difference>, ConnectError> {
         let mut differences = Vec::new();
-        for (topic, found) in self.partitions()? {
-            let (name, declared) = (self.config.topic(topic), spec.of(topic));
-            let Some(found) = found else {
+        for (name, declared) in spec.named(&self.config) {
+            let Some(found) = self.partitions(&name)? else {
                 differences.push(Difference::Missing { topic: name });
                 continue;
             };
@@ -314,9 +336,10 @@ mod tests {
         let spec = TopicsSpec::parse(DECLARED).unwrap();
         assert_eq!(spec.events.partitions, spec.marks.partitions);
         assert_eq!(spec.marks.config["cleanup.policy"], "compact");
-        let small = spec.with_partitions(30).for_one_broker();
-        assert_eq!((small.windows.partitions, small.windows.replication), (30, 1));
-        assert_eq!(small.dlq.partitions, 30, "partition 29 of events has one of dlq");
+        let small = spec.with_partitions(3).for_one_broker();
+        assert_eq!((small.windows.partitions, small.windows.replication), (3, 1));
+        // A refused record keeps its partition number, so dlq must have it.
+        assert_eq!(small.dlq.partitions, 3);
         assert!(!small.events.config.contains_key("min.insync.replicas"));
     }
 

@@ -5,25 +5,33 @@
 
 use crate::context::trace_log;
 use crate::error::{Class, classify};
+use crate::native::OutTopics;
 use crate::scout::init_transactions;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Commit, CommitMeta, Outputs, TxnResult, WorkerError};
+use evenkeel_seam::{Commit, CommitMeta, OutRecord, Outputs, TxnResult, WorkerError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One millisecond: librdkafka's own waits for deliveries go in steps of 100.
-const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// How long to sleep while deliveries are outstanding. Not a wait within `poll`: that one waits whole
+/// milliseconds only and spins through what is left of them; librdkafka's own flush goes in steps of 100 ms.
+const DRAIN_STEP: Duration = Duration::from_micros(500);
+
+/// Records per batch call: how often delivery reports are served between.
+const BATCH_MAX: usize = 2048;
+
+/// One attempt of an abort, which goes on where the last one stopped.
+const ABORT_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How often the client's logs and errors are served while there is no commit: they pile up otherwise.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
@@ -100,13 +108,17 @@ impl TxnThread {
         let producer: BaseProducer<TxnContext> = config
             .transactional(id)?
             .create_with_context(TxnContext::default())
-            .map_err(|e| ConnectError::refused("making the transactional producer", e))?;
+            .map_err(|e| ConnectError::client("making the transactional producer", e))?;
         init_transactions(&producer, config, id)?;
         let (jobs, todo) = sync_channel(1);
         let (outcomes, done) = channel();
-        let txn = Transactions {
+        let names: Vec<String> = Topic::ALL.iter().map(|t| config.topic(*t)).collect();
+        let topics = OutTopics::new(producer.client(), &names)
+            .ok_or_else(|| ConnectError::refused("making the topics of the producer", "out of memory"))?;
+        let mut txn = Transactions {
+            topics,
             producer,
-            names: Topic::ALL.iter().map(|t| config.topic(*t)).collect(),
+            names,
             consumed: config.topic(consumed),
             id: id.to_owned(),
             call: config.timeouts.call.duration(),
@@ -138,6 +150,8 @@ impl TxnThread {
 }
 
 pub(crate) struct Transactions {
+    /// Before the producer, which must outlive it.
+    topics: OutTopics,
     producer: BaseProducer<TxnContext>,
     /// By index in [`Topic::ALL`].
     names: Vec<String>,
@@ -162,12 +176,17 @@ impl From<KafkaError> for Failed {
 type Written = Vec<(u32, Option<CommitMeta>)>;
 
 impl Transactions {
-    fn run(self, todo: &Receiver<(Commit, ConsumerGroupMetadata)>, outcomes: &Sender<Done>, waker: &Waker) {
+    fn run(
+        &mut self,
+        todo: &Receiver<(Commit, ConsumerGroupMetadata)>,
+        outcomes: &Sender<Done>,
+        waker: &Waker,
+    ) {
         loop {
             let (commit, group) = match todo.recv_timeout(SERVE_EVERY) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.producer.poll(DRAIN_STEP);
+                    self.serve();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -183,7 +202,7 @@ impl Transactions {
         }
     }
 
-    fn transact(&self, commit: &Commit, group: &ConsumerGroupMetadata) -> Result<TxnResult, WorkerError> {
+    fn transact(&mut self, commit: &Commit, group: &ConsumerGroupMetadata) -> Result<TxnResult, WorkerError> {
         if commit.outputs.is_empty() && commit.positions.is_empty() {
             return Ok(TxnResult::Committed(Vec::new()));
         }
@@ -214,7 +233,7 @@ impl Transactions {
 
     /// Everything up to the commit.
     fn prepare(
-        &self,
+        &mut self,
         commit: &Commit,
         group: &ConsumerGroupMetadata,
         until: Instant,
@@ -230,26 +249,64 @@ impl Transactions {
         Ok(written)
     }
 
-    fn produce(&self, outputs: &Outputs, until: Instant) -> Result<(), Failed> {
-        for record in outputs.records() {
-            let index = record.topic as usize;
-            let headers = headers_of(outputs, record);
-            let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&self.names[index], index).partition(record.partition as i32);
-            to_send.key = outputs.key(record);
-            to_send.payload = outputs.value(record);
-            to_send.headers = headers;
-            while let Err((error, back)) = self.producer.send(to_send) {
-                if classify(&error) != Class::Retry || Instant::now() > until {
+    /// Hands over all outputs in order: those without headers by batches of one partition.
+    fn produce(&mut self, outputs: &Outputs, until: Instant) -> Result<(), Failed> {
+        let mut records = outputs.records();
+        while let Some(first) = records.first() {
+            let alike = |r: &&OutRecord| {
+                (r.topic, r.partition) == (first.topic, first.partition) && !outputs.has_headers(r)
+            };
+            let batch = records.iter().take(BATCH_MAX).take_while(alike).count();
+            let (taken, refused) = match batch {
+                0 => self.produce_one(outputs, first),
+                _ => {
+                    let pairs = records[..batch].iter().map(|r| (outputs.key(r), outputs.value(r)));
+                    let (taken, code) = self.topics.send(first.topic as usize, first.partition, pairs);
+                    (taken, code.map(KafkaError::MessageProduction))
+                }
+            };
+            records = &records[taken..];
+            match refused {
+                None => self.serve(),
+                Some(error) if classify(&error) == Class::Retry && Instant::now() <= until => {
+                    self.serve();
+                    std::thread::sleep(DRAIN_STEP);
+                }
+                Some(error) => {
                     let failed = Failed::from(error);
-                    let place = format!("{}[{}]", self.names[index], record.partition);
+                    let place = format!("{}[{}]", self.names[first.topic as usize], first.partition);
                     return Err(Failed { error: format!("{place}: {}", failed.error), ..failed });
                 }
-                self.producer.poll(DRAIN_STEP);
-                to_send = back;
             }
         }
         Ok(())
+    }
+
+    /// One record, with its headers: how many were taken, and why not.
+    fn produce_one(&self, outputs: &Outputs, record: &OutRecord) -> (usize, Option<KafkaError>) {
+        let index = record.topic as usize;
+        let mut to_send: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(&self.names[index], index).partition(record.partition as i32);
+        to_send.key = outputs.key(record);
+        to_send.payload = outputs.value(record);
+        to_send.headers = headers_of(outputs, record);
+        match self.producer.send(to_send) {
+            Ok(()) => (1, None),
+            Err((error, _)) => (0, Some(error)),
+        }
+    }
+
+    /// Serves the delivery reports that are there, without waiting.
+    fn serve(&self) {
+        let mut waiting = self.producer.in_flight_count();
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let left = self.producer.in_flight_count();
+            if left >= waiting {
+                return;
+            }
+            waiting = left;
+        }
     }
 
     /// Serves delivery reports until all are in.
@@ -259,7 +316,8 @@ impl Transactions {
                 let error = "records were not delivered in time".to_owned();
                 return Err(Failed { class: Class::Abort, error });
             }
-            self.producer.poll(DRAIN_STEP);
+            self.serve();
+            std::thread::sleep(DRAIN_STEP);
         }
         match self.producer.context().landed().error.take() {
             None => Ok(()),
@@ -299,15 +357,24 @@ impl Transactions {
         Ok((list, written))
     }
 
+    /// What is queued is sent first where the broker takes it: an abort while partitions are still being
+    /// added to the transaction may be refused as out of order, for good. What cannot be sent the client's
+    /// own abort throws away, because only that keeps the sequence numbers right (after a purge of ours the
+    /// broker refuses the next transaction). It waits for the reports, which this thread serves between
+    /// short attempts.
     fn abort(&self, error: &str) -> Result<TxnResult, WorkerError> {
         tracing::warn!(error, "transaction aborted");
         let until = Instant::now() + self.outage;
-        // What is still queued will never be sent; its reports must be served or the abort waits for them.
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(DRAIN_STEP);
+        let patience = Instant::now() + self.call;
+        while self.producer.in_flight_count() > 0 && Instant::now() < patience {
+            self.serve();
+            std::thread::sleep(DRAIN_STEP);
         }
-        match self.insist(until, || self.producer.abort_transaction(self.call)) {
+        let aborted = self.insist(until, || {
+            self.serve();
+            self.producer.abort_transaction(ABORT_ATTEMPT)
+        });
+        match aborted {
             Ok(()) => Ok(TxnResult::Aborted { error: error.to_owned() }),
             Err(failed) if failed.class == Class::Fenced => Err(WorkerError::Fenced(failed.error)),
             Err(failed) => Err(WorkerError::Fatal(format!("{error}; and the abort: {}", failed.error))),
@@ -326,7 +393,7 @@ impl Transactions {
 }
 
 /// The headers of a record as librdkafka wants them; `None` without any.
-pub(crate) fn headers_of(outputs: &Outputs, record: &evenkeel_seam::OutRecord) -> Option<OwnedHeaders> {
+pub(crate) fn headers_of(outputs: &Outputs, record: &OutRecord) -> Option<OwnedHeaders> {
     outputs.headers(record).fold(None, |all: Option<OwnedHeaders>, header| {
         let all = all.unwrap_or_default();
         Some(all.insert(KafkaHeader { key: header.name, value: Some(header.value) }))

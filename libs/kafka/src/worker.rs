@@ -72,7 +72,7 @@ impl KafkaWorker {
         let mut consumer: BaseConsumer<MemberContext> = config
             .member(&group)?
             .create_with_context(MemberContext::default())
-            .map_err(|e| ConnectError::refused("making the consumer", e))?;
+            .map_err(|e| ConnectError::client("making the consumer", e))?;
         connect::reach(&consumer, config)?;
         connect::co_partitions(consumer.client(), config)?;
         let bell = Arc::clone(&waker);

@@ -3,8 +3,9 @@
 
 use crate::Durability;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One of the two files: its name, its mark in SQLite's `application_id`, its tables.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +82,10 @@ pub(crate) enum Fault {
     /// Another program holds the file: the same may succeed later.
     #[error("{0}")]
     Busy(String),
-    /// No room, damage, or a disk that refuses: goes on only after somebody acts.
+    /// No room: the same may succeed once somebody has made some.
+    #[error("{0}")]
+    NoRoom(String),
+    /// Damage, or a disk that refuses: goes on only after somebody acts.
     #[error("{0}")]
     Broken(String),
     /// This job can never succeed; others can.
@@ -101,9 +105,9 @@ impl Fault {
                 "{name} is locked by another program ({error}): nothing was written; end that program \
                  (a backup, an sqlite3 shell)"
             )),
-            Some(DiskFull) => Self::Broken(format!(
+            Some(DiskFull) => Self::NoRoom(format!(
                 "no room for {name} ({error}): nothing that was acknowledged is lost; free space on its disk, \
-                 raise its byte limit, or shorten the retention, and start again"
+                 or raise its byte limit or shorten the retention and start again"
             )),
             Some(DatabaseCorrupt | NotADatabase) => Self::Broken(format!(
                 "{name} is damaged ({error}): stop, keep a copy, then restore a backup or recover what is \
@@ -119,6 +123,26 @@ impl Fault {
             Some(TooBig) => Self::Refused(format!("too large for {name} ({error})")),
             _ => Self::Broken(format!("{name}: {error}")),
         }
+    }
+}
+
+/// Says that writes fail, at most once in a while: on a full disk every one does.
+#[derive(Debug, Default)]
+pub(crate) struct FaultLog {
+    told: Cell<Option<Instant>>,
+    silent: Cell<u64>,
+}
+
+impl FaultLog {
+    const EVERY: Duration = Duration::from_secs(10);
+
+    /// A write failed; `fault` names the file.
+    pub fn tell(&self, fault: &Fault) {
+        if self.told.get().is_some_and(|at| at.elapsed() < Self::EVERY) {
+            return self.silent.set(self.silent.get() + 1);
+        }
+        self.told.set(Some(Instant::now()));
+        tracing::error!(%fault, suppressed = self.silent.replace(0), "a write failed");
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! target ≠ owner ─► Revoking told ─► (Commit) ─► Release ─► owner = target ─► Assigned told
+//! Release unasked ─► (target ≠ owner, or the member leaves) ─► owner = target ─► Assigned told
 //! member gone ─► (its running transaction ends) ─► owner = target ─► Assigned told
 //! ```
 
@@ -28,6 +29,8 @@ struct Slot {
     assigned: bool,
     /// The owner knows that it must give it up.
     revoking: bool,
+    /// The owner gave it up unasked (it drains): its own until somebody else is to have it.
+    given_up: bool,
     /// A transaction with this partition's position is running.
     committing: bool,
 }
@@ -96,17 +99,22 @@ impl Group {
         news
     }
 
-    /// The member gives the partition up. Does nothing if it does not own it.
+    /// The member gives the partition up. Does nothing if it does not own it. It does not come back to the
+    /// same member: another one gets it, now or when this one leaves.
     pub fn release(&mut self, member: u64, partition: u32) {
         if let Some(slot) = self.slots.get_mut(partition as usize).filter(|s| s.owner == Some(member)) {
-            slot.vacate();
+            match slot.revoking {
+                true => slot.vacate(),
+                false => (slot.given_up, slot.assigned) = (true, true), // nor is it told of it any more
+            }
         }
         self.settle();
     }
 
     /// After an aborted transaction: the member's partitions are assigned anew, except those that leave.
     pub fn assign_anew(&mut self, member: u64) {
-        for slot in self.slots.iter_mut().filter(|s| s.owner == Some(member) && !s.revoking) {
+        let stays = |s: &&mut Slot| s.owner == Some(member) && !s.revoking && !s.given_up;
+        for slot in self.slots.iter_mut().filter(stays) {
             slot.assigned = false;
         }
         self.settle();
@@ -150,8 +158,9 @@ impl Group {
     /// Hands free partitions to their targets.
     fn settle(&mut self) {
         for slot in &mut self.slots {
-            if slot.owner.is_some() && !slot.assigned && slot.owner != slot.target {
-                slot.vacate(); // it never knew
+            // Nobody has to be asked: it never knew, or it wants it no more.
+            if slot.owner.is_some() && (!slot.assigned || slot.given_up) && slot.owner != slot.target {
+                slot.vacate();
             }
             if slot.owner.is_none() && !slot.committing {
                 slot.owner = slot.target;
@@ -170,7 +179,7 @@ impl Slot {
     }
 
     fn vacate(&mut self) {
-        (self.owner, self.assigned, self.revoking) = (None, false, false);
+        (self.owner, self.assigned, self.revoking, self.given_up) = (None, false, false, false);
     }
 }
 
@@ -230,6 +239,19 @@ mod tests {
         assert_eq!(group.take_news(1), News::default());
         group.release(1, 1);
         assert_eq!(group.take_news(1), news(&[1], &[]));
+    }
+
+    #[test]
+    fn a_partition_given_up_unasked_does_not_come_back_to_the_same_member() {
+        let mut group = Group::new(2);
+        group.join(1);
+        group.take_news(1);
+        group.release(1, 1);
+        group.assign_anew(1);
+        assert_eq!(group.take_news(1), news(&[0], &[]), "not after an abort either");
+        group.join(2);
+        assert_eq!(group.take_news(1), News::default(), "nothing to be asked for");
+        assert_eq!(group.take_news(2), news(&[1], &[]));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! Owns: the lock on the directory, the writer threads. Never: a rule about windows.
 
 use crate::appender::LocalAppender;
-use crate::database::{FileError, FileOptions, open_reader, open_writer};
+use crate::database::{FaultLog, FileError, FileOptions, open_reader, open_writer};
 use crate::hub::Hub;
 use crate::loads::Loads;
 use crate::log_file::{self, LOG_FILE};
@@ -112,12 +112,15 @@ impl Local {
             queue: queue.clone(),
             hub: hub.clone(),
             trimmer: Trimmer { retention: options.retention.clone() },
+            wait_for_room: options.wait_for_room,
+            log: FaultLog::default(),
         };
         let thread = spawn("log-writer", move || writer.run())?;
         let store = StoreWriter {
             conn: open_writer(dir, STORE_FILE, file(options.store_bytes_max))?,
             queue: Arc::new(JobQueue::new(options.queue_jobs_max, options.queue_bytes_max)),
             row_ttl_ms: options.row_ttl_ms,
+            log: FaultLog::default(),
         };
         let rows = store.queue.clone();
         let store_thread = spawn("store-writer", move || store.run())?;

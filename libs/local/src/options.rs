@@ -109,6 +109,9 @@ pub struct LocalOptions {
     pub log_bytes_max: Option<u64>,
     /// The same for `store.db`.
     pub store_bytes_max: Option<u64>,
+    /// What a full disk does to a worker's transaction: `true` = it is aborted, the worker recovers and tries
+    /// again (a server waits for room); `false` = the worker fails and says why (a load ends).
+    pub wait_for_room: bool,
     /// How long a write waits for another program that holds the file (a backup, a shell), ms.
     pub busy_wait_ms: u64,
 }
@@ -133,6 +136,7 @@ impl Default for LocalOptions {
             fetch_records_max: 8_192,
             log_bytes_max: None,
             store_bytes_max: None,
+            wait_for_room: false,
             busy_wait_ms: 5_000,
         }
     }

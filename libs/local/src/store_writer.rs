@@ -2,7 +2,7 @@
 //! Owns: the writing connection, expiry's turns. Never: merges rows (the sink does).
 
 use crate::clock::now_ms;
-use crate::database::Fault;
+use crate::database::{Fault, FaultLog};
 use crate::queue::{JobQueue, Taken};
 use crate::store_file::{self, STORE_FILE};
 use evenkeel_seam::{RowAction, RowResult};
@@ -31,6 +31,7 @@ pub(crate) struct StoreWriter {
     pub queue: Arc<RowQueue>,
     /// Rows expire this long after their window's end, ms.
     pub row_ttl_ms: Option<i64>,
+    pub log: FaultLog,
 }
 
 impl StoreWriter {
@@ -64,11 +65,11 @@ impl StoreWriter {
                 }
             }
             Err(fault) if jobs.len() == 1 || matches!(fault, Fault::Busy(_)) => {
-                tracing::warn!(%fault, "store.db: a write failed");
+                self.log.tell(&fault);
                 let result = match fault {
                     Fault::Refused(why) => RowResult::Refused(why),
                     // No room or a failing disk: rows wait until somebody has acted.
-                    Fault::Busy(why) | Fault::Broken(why) => RowResult::Unavailable(why),
+                    Fault::Busy(why) | Fault::NoRoom(why) | Fault::Broken(why) => RowResult::Unavailable(why),
                 };
                 for job in jobs {
                     let _ = job.results.send((job.id, result.clone()));

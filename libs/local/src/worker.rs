@@ -171,7 +171,8 @@ impl LocalWorker {
                 held.read = (!done).then_some(RunningRead { topic, at: next, to });
             }
             if done {
-                each(LogInput::ReadDone { partition, topic, log_start: extent.log_start, next });
+                let (log_start, next) = (extent.log_start, next.min(to));
+                each(LogInput::ReadDone { partition, topic, log_start, next });
             }
         }
         Ok(!reading.is_empty())
@@ -239,7 +240,7 @@ impl LocalWorker {
             )));
         }
         let held = self.held(partition, "Start")?;
-        held.flow = Some(Flow { at, end_told: false });
+        (held.flow, held.paused) = (Some(Flow { at, end_told: false }), false);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! which can never succeed takes no other with it.
 
 use crate::clock::now_ms;
-use crate::database::Fault;
+use crate::database::{Fault, FaultLog};
 use crate::hub::{GroupKey, Hub, TxnReply};
 use crate::loads::LoadStep;
 use crate::log_file;
@@ -39,6 +39,9 @@ pub(crate) struct LogWriter {
     pub queue: Arc<LogQueue>,
     pub hub: Arc<Hub>,
     pub trimmer: Trimmer,
+    /// See [`LocalOptions::wait_for_room`](crate::LocalOptions::wait_for_room).
+    pub wait_for_room: bool,
+    pub log: FaultLog,
 }
 
 /// What a job came to inside a transaction that committed.
@@ -104,7 +107,7 @@ impl LogWriter {
                 group.into_iter().for_each(|job| self.fail(job, &fault));
             }
             Err(fault) => {
-                tracing::warn!(%fault, jobs = group.len(), "log.db: a group commit failed, running its jobs alone");
+                tracing::debug!(%fault, jobs = group.len(), "log.db: a group commit failed, running its jobs alone");
                 for job in group {
                     self.run_group(vec![job]);
                 }
@@ -152,7 +155,7 @@ impl LogWriter {
     }
 
     fn fail(&self, job: Job, fault: &Fault) {
-        tracing::error!(%fault, "log.db: a write failed");
+        self.log.tell(fault);
         match job {
             Job::Append { ticket, acks, .. } => {
                 let _ = acks.send(Ack { ticket, result: Err(AppendError::Failed(fault.to_string())) });
@@ -161,7 +164,12 @@ impl LogWriter {
                 outputs.clear();
                 let reply = match fault {
                     Fault::Busy(error) => TxnReply::Aborted { error: error.clone(), outputs },
-                    Fault::Broken(error) | Fault::Refused(error) => TxnReply::Failed(error.clone()),
+                    Fault::NoRoom(error) if self.wait_for_room => {
+                        TxnReply::Aborted { error: error.clone(), outputs }
+                    }
+                    Fault::NoRoom(error) | Fault::Broken(error) | Fault::Refused(error) => {
+                        TxnReply::Failed(error.clone())
+                    }
                 };
                 self.hub.end_commit(&key, member, &partitions(&positions), reply);
             }

@@ -6,6 +6,15 @@
 use evenkeel_window::cost::StreamShape;
 use evenkeel_window::{Class, Settings};
 
+/// Program, threads and the Kafka client's own buffers of one worker, as measured without any stream.
+pub const PROCESS_BYTES: u64 = 40 << 20;
+/// A row on its way, without fields and id.
+const ROW_BYTES: u64 = 120;
+/// What each field adds to it.
+const ROW_FIELD_BYTES: u64 = 110;
+/// Copies of a tick's rows: being filled, being sent, and in the client's queue.
+const IN_FLIGHT_COPIES: u64 = 3;
+
 /// What an operator knows of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fleet {
@@ -56,6 +65,9 @@ pub struct Plan {
     /// Every window of every stream that may be open is, with the most seq intervals. Beyond the budget,
     /// eviction holds it there.
     pub worst_bytes: u64,
+    /// What a coalescer of this fleet occupies in all in steady state: state, rows of one tick on their way,
+    /// and [`PROCESS_BYTES`].
+    pub resident_bytes: u64,
     /// Rows that leave per second in steady state, all sizes.
     pub rows_per_second: f64,
 }
@@ -74,7 +86,12 @@ pub fn plan(fleet: &Fleet, settings: &Settings, class: &Class) -> Plan {
     let worst = fleet.streams * (full.stream_bytes() as u64 + most * full.window_bytes() as u64)
         + fleet.quiet_streams * per_quiet;
     let per_second: f64 = class.sizes_ms.iter().map(|size| 1000.0 / *size as f64).sum();
+    // Streams whose clocks agree close together, at most so many rows per tick: they lie in the outputs of two
+    // ticks and in the client's queue.
+    let row_bytes = ROW_BYTES + u64::from(fleet.fields) * ROW_FIELD_BYTES + u64::from(fleet.id_bytes) * 2;
+    let in_flight = (per_second * settings.interval_ms as f64 / 1000.0 * fleet.streams as f64) as u64;
     Plan {
+        resident_bytes: steady + IN_FLIGHT_COPIES * in_flight * row_bytes + PROCESS_BYTES,
         per_stream_bytes: per_stream,
         per_quiet_bytes: per_quiet,
         steady_bytes: steady,

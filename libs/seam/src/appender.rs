@@ -19,7 +19,7 @@ pub enum AppendError {
 pub struct Ack {
     /// The ticket given to `append`.
     pub ticket: u64,
-    /// `Ok` = every record of the ticket is durable.
+    /// `Ok` = every record of the ticket is durable, and every worker that starts below it reads it.
     pub result: Result<(), AppendError>,
 }
 
@@ -28,9 +28,19 @@ pub trait Appender: Send {
     /// Takes all records of `records` under one ticket, or none of them.
     fn append(&mut self, records: &Outputs, ticket: u64) -> Result<(), AppendError>;
 
-    /// Waits up to `wait` for outcomes and appends them to `out`. Each ticket has exactly one.
+    /// Waits up to `wait` for outcomes and appends them to `out`. Each ticket that was taken has exactly one,
+    /// in no promised order; one refused ticket takes no other with it.
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>);
 
     /// How many partitions the events topic has.
     fn partitions(&self) -> u32;
+
+    /// Asks the log what time it is by its own clock; [`Appender::time`] has the answer later. Nothing happens
+    /// where the log's clock is this machine's.
+    fn ask_time(&mut self) {}
+
+    /// The answer to the last question, once: the log's clock, ms since the epoch, or why it is not known.
+    fn time(&mut self) -> Option<Result<i64, String>> {
+        None
+    }
 }

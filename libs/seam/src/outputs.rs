@@ -82,6 +82,26 @@ impl Outputs {
         self.records.push(OutRecord { topic, partition, key, value, headers });
     }
 
+    /// Appends a record without a value: in a compacted topic, whatever the key had is gone.
+    pub fn push_tombstone(&mut self, topic: Topic, partition: u32, key: &[u8]) {
+        let (key, none) = (Some(self.store(key)), self.headers.len() as u32);
+        self.records.push(OutRecord { topic, partition, key, value: None, headers: none..none });
+    }
+
+    /// Gives these headers to every record of `topic` that has none; they are stored once for all of them.
+    pub fn head(&mut self, topic: Topic, headers: &[Header<'_>]) {
+        let first = self.headers.len() as u32;
+        for header in headers {
+            let name = self.store(header.name.as_bytes());
+            let value = self.store(header.value);
+            self.headers.push((name, value));
+        }
+        let shared = first..self.headers.len() as u32;
+        for record in self.records.iter_mut().filter(|r| r.topic == topic && r.headers.is_empty()) {
+            record.headers = shared.clone();
+        }
+    }
+
     /// Drops the records of one partition (its bytes stay until the next `clear`).
     pub fn drop_partition(&mut self, partition: u32) {
         self.records.retain(|r| r.partition != partition);
@@ -100,6 +120,11 @@ impl Outputs {
     /// The value of a record of this arena.
     pub fn value(&self, record: &OutRecord) -> Option<&[u8]> {
         record.value.as_ref().map(|span| self.bytes_of(span))
+    }
+
+    /// Whether a record has headers.
+    pub fn has_headers(&self, record: &OutRecord) -> bool {
+        !record.headers.is_empty()
     }
 
     /// The headers of a record of this arena.
@@ -132,11 +157,30 @@ mod tests {
         let header = Header { name: "reason", value: b"late" };
         out.push(Topic::Dlq, 3, Some(b"k"), &[header], |buf| buf.extend_from_slice(b"value"));
         out.push(Topic::Windows, 1, None, &[], |_| {});
-        let [a, b] = out.records() else { panic!("two records") };
+        out.push_tombstone(Topic::Marks, 2, b"gone");
+        let [a, b, c] = out.records() else { panic!("three records") };
         assert_eq!((out.key(a), out.value(a)), (Some(&b"k"[..]), Some(&b"value"[..])));
         assert_eq!(out.headers(a).collect::<Vec<_>>(), vec![header]);
         assert_eq!((out.key(b), out.value(b), out.headers(b).count()), (None, Some(&b""[..]), 0));
+        assert_eq!((out.key(c), out.value(c), out.headers(c).count()), (Some(&b"gone"[..]), None, 0));
         out.clear();
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn headers_given_later_go_to_the_records_of_a_topic_that_have_none() {
+        let mut out = Outputs::new();
+        let (own, given) =
+            (Header { name: "reason", value: b"late" }, Header { name: "traceparent", value: b"00" });
+        out.push(Topic::Windows, 0, None, &[], |buf| buf.push(1));
+        out.push(Topic::Windows, 0, None, &[own], |buf| buf.push(2));
+        out.push(Topic::Marks, 0, None, &[], |buf| buf.push(3));
+        out.push(Topic::Windows, 1, None, &[], |buf| buf.push(4));
+        let before = out.bytes();
+        out.head(Topic::Windows, &[given]);
+        assert_eq!(out.bytes(), before + "traceparent00".len());
+        let of = |n: usize| out.headers(&out.records()[n]).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1), of(2), of(3)), (vec![given], vec![own], vec![], vec![given]));
+        assert_eq!(out.value(&out.records()[3]), Some(&[4][..]));
     }
 }

@@ -9,7 +9,10 @@
 //!     └────────────────────────────► Start ◄─────────────────────────────────────────┘
 //! Start ─► Records … ─► Commit ─► TxnDone ─► Commit …      (one Commit in flight per worker)
 //! Revoking{lost: false} ─► Commit (optional) ─► TxnDone ─► Release      Revoking{lost: true} ─► Release
+//! TxnDone{Aborted} ─► (nothing of any partition) ─► Assigned, for each that does not leave
 //! ```
+//! tests/scenarios/src/contract holds every log to this, case by case. What is not drawn here (a second
+//! `Commit`, a `Start` of a partition that is not held) a log may answer with [`WorkerError::Fatal`].
 
 use crate::{CommitMeta, Outputs};
 use evenkeel_model::Topic;
@@ -43,7 +46,8 @@ pub struct RecordRef<'a> {
 #[derive(Debug)]
 pub enum LogInput<'a> {
     /// A partition is ours, or ours again after an aborted transaction: forget what was held of it and
-    /// recover. Nothing of it flows until `Start`.
+    /// recover. Nothing of it flows until `Start`. A partition that was asked back (`Revoking`) or given up
+    /// (`Release`) does not come again after an abort.
     Assigned {
         /// The partition.
         partition: u32,
@@ -66,7 +70,7 @@ pub enum LogInput<'a> {
         /// A fetch was answered and nothing more was there: this is the end of the log for now.
         at_end: bool,
     },
-    /// A `Read` has reached its `to`, or the log holds no more (`next < to` only if the log was cut).
+    /// A `Read` has reached its `to`, or the log holds no more (`next < to` only if the log ends before).
     ReadDone {
         /// The partition.
         partition: u32,
@@ -74,7 +78,7 @@ pub enum LogInput<'a> {
         topic: Topic,
         /// First offset the log still holds. Above the asked `from` = the log is shorter than needed.
         log_start: u64,
-        /// Position reached.
+        /// Position reached, at most the asked `to`: what lies behind is of no interest.
         next: u64,
     },
     /// The running `Commit` has an outcome.
@@ -84,8 +88,9 @@ pub enum LogInput<'a> {
         /// The buffers of the commit, emptied, to be used again.
         outputs: Outputs,
     },
-    /// These partitions leave. `lost = false`: answer with a last `Commit` (or none) and then `Release` for
-    /// each; `lost = true`: nothing can be committed any more, answer with `Release`.
+    /// These partitions leave; no more records of them. `lost = false`: answer with a last `Commit` (or none)
+    /// and then `Release` for each; `lost = true`: nothing can be committed any more, answer with `Release`.
+    /// May name a partition that was on its way to us (not yet `Assigned`, or not again after an abort).
     Revoking {
         /// The partitions.
         partitions: Vec<u32>,
@@ -125,7 +130,7 @@ pub struct Commit {
     pub outputs: Outputs,
     /// Offsets, with metadata also when the offset did not move. The adapter fills in each `windows_to`
     /// and `marks_to` from where the outputs landed; where it wrote none to a partition it keeps the value
-    /// given here.
+    /// given here. A log with transactional ids fills in `writer`.
     pub positions: Vec<Position>,
 }
 
@@ -134,7 +139,8 @@ pub struct Commit {
 pub enum LogAction {
     /// Read `topic`'s partition over `[from, to)` on a second consumer: a recovery read. With
     /// `committed_only`, wait for commit markers and leave out aborted records. `to` is the position that
-    /// must be REACHED (the offset after the last wanted record; markers may lie beyond).
+    /// must be REACHED (the offset after the last wanted record; markers may lie beyond). Neither `Pause` nor
+    /// the other partitions hold it up, nor it them. Headers may be left out.
     Read {
         /// The partition.
         partition: u32,
@@ -147,26 +153,28 @@ pub enum LogAction {
         /// read_committed.
         committed_only: bool,
     },
-    /// Consume the partition from here.
+    /// Consume the partition from here. Ends a `Pause`. If the log begins later, at its first record; if it
+    /// ends before, acknowledged records are gone, and the worker stops.
     Start {
         /// The partition.
         partition: u32,
         /// First offset; `None` = the oldest the log holds.
         from: Option<u64>,
     },
-    /// Deliver no records of the partition until `Resume`.
+    /// Deliver no records of the partition until `Resume` or `Start`.
     Pause {
         /// The partition.
         partition: u32,
     },
-    /// Deliver again.
+    /// Deliver again. Starts nothing that was not started.
     Resume {
         /// The partition.
         partition: u32,
     },
     /// Run one transaction. Not before the last one's `TxnDone`.
     Commit(Commit),
-    /// The partition may go; ends a `Revoking`.
+    /// The partition may go; ends a `Revoking`. Unasked (a drain), the partition does not come back to this
+    /// worker unless it leaves and joins again, and is free for others at `close` at the latest.
     Release {
         /// The partition.
         partition: u32,
@@ -176,7 +184,8 @@ pub enum LogAction {
 /// Why a worker must stop. It holds no partition any more; a new one may join.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Somebody else works under this transactional id or generation.
+    /// Somebody else works under this transactional id or generation. A worker that was thrown out of its
+    /// group hears this or `Revoking { lost: true }`; either way nothing it commits happens.
     #[error("fenced by a newer worker: {0}; this one stops and rejoins")]
     Fenced(String),
     /// The log cannot go on (unreachable too long, refused, disk full …).

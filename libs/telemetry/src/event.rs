@@ -14,12 +14,23 @@ use std::time::{Duration, Instant};
 pub struct Emitter {
     metrics: Metrics,
     limiter: Arc<LogLimiter>,
+    traced: bool,
 }
 
 impl Emitter {
     /// An emitter over these metrics.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, limiter: Arc::default() }
+        Self { metrics, limiter: Arc::default(), traced: false }
+    }
+
+    /// The same in a process whose spans go somewhere.
+    pub(crate) fn with_traces(self, traced: bool) -> Self {
+        Self { traced, ..self }
+    }
+
+    /// Whether spans go anywhere: headers of records need not be read for them otherwise.
+    pub fn traced(&self) -> bool {
+        self.traced
     }
 
     /// The metrics, for handles of hot paths.

@@ -153,7 +153,8 @@ impl Telemetry {
             .map_err(|_| InitError::AlreadySet)?;
         let commit = if settings.commit.is_empty() { "unknown" } else { &settings.commit };
         metrics.gauge(&BUILD_INFO, [&settings.version, commit, &settings.service]).set(1.0);
-        Ok(Self { emitter: Emitter::new(metrics), tracer })
+        let emitter = Emitter::new(metrics).with_traces(tracer.is_some());
+        Ok(Self { emitter, tracer })
     }
 
     /// Where events go.

@@ -7,7 +7,10 @@
 //! Order of use: [`Telemetry::start`] in the main, its [`Emitter`] cloned into every component; handles made
 //! once from [`Metrics`] and kept; [`event!`] for what is worth a line; [`Telemetry::shutdown`] last.
 
+mod batches;
 pub mod declared;
+#[cfg(test)]
+mod ended;
 mod event;
 mod init;
 mod limiter;
@@ -17,6 +20,7 @@ mod spans;
 mod tail;
 mod trace;
 
+pub use batches::BatchSpans;
 pub use event::Emitter;
 pub use init::{InitError, LogFormat, LogTo, Otlp, Settings, Telemetry};
 pub use limiter::{KEYS_MAX, LogLimiter, Verdict};

@@ -72,32 +72,10 @@ pub fn topic_span(operation: Operation, system: &str, topic: &str) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry::Context;
+    use crate::ended::Ended;
     use opentelemetry::trace::{SpanKind, TracerProvider};
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::trace::{SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor};
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::layer::SubscriberExt;
-
-    #[derive(Debug, Clone, Default)]
-    struct Ended(Arc<Mutex<Vec<SpanData>>>);
-
-    impl SpanProcessor for Ended {
-        fn on_start(&self, _: &mut SdkSpan, _: &Context) {}
-
-        fn on_end(&self, span: SpanData) {
-            self.0.lock().unwrap().push(span);
-        }
-
-        fn force_flush(&self) -> OTelSdkResult {
-            Ok(())
-        }
-
-        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-            Ok(())
-        }
-    }
 
     #[test]
     fn spans_are_named_and_attributed_by_the_conventions() {
@@ -109,7 +87,7 @@ mod tests {
                 topic_span(operation, "kafka", "evenkeel.events").in_scope(|| {});
             }
         });
-        let spans = ended.0.lock().unwrap();
+        let spans = ended.spans();
         let names: Vec<_> = spans.iter().map(|span| span.name.to_string()).collect();
         let expected = ["send evenkeel.events", "poll evenkeel.events", "process evenkeel.events"];
         assert_eq!(names[..3], expected);

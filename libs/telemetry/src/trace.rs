@@ -72,6 +72,11 @@ impl TraceContext {
         std::iter::once((TRACEPARENT, self.traceparent.as_bytes())).chain(state)
     }
 
+    /// Whether somebody records the trace.
+    pub fn is_recorded(&self) -> bool {
+        self.span.is_sampled()
+    }
+
     /// Makes `span` a child of this context. Before the span is entered.
     pub fn set_parent_of(&self, span: &Span) {
         let parent = Context::new().with_remote_span_context(self.span.clone());

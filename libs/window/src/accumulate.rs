@@ -73,8 +73,8 @@ impl Accumulator {
             return;
         }
         self.count += 1;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
         let (sum, low) = two_sum(self.sum, value);
         self.sum = sum;
         self.sum_lo += low;
@@ -155,8 +155,8 @@ impl Accumulator {
             return;
         }
         self.count += 1;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
         let (sum, low) = two_sum(self.sum, value);
         self.sum = sum;
         self.sum_lo += low;

@@ -8,6 +8,7 @@
 //!
 //! Keeps: EK-WIN-1, EK-WIN-2, EK-WIN-3, EK-SUM-1, EK-LATE-0. Never: a clock, IO, another partition.
 
+use crate::ahead::Ahead;
 use crate::late::LateEvents;
 use crate::open::SharedMoments;
 use crate::output::{Out, Output, Refused};
@@ -41,6 +42,7 @@ pub struct Core {
     pub(crate) scratch: Scratch,
     pub(crate) counters: Counters,
     pub(crate) recovered_ledger: Ledger,
+    pub(crate) ahead: Ahead,
 }
 
 /// Which partition this is, and who works on it.
@@ -158,6 +160,7 @@ impl Core {
             scratch: Scratch::default(),
             counters: Counters { rows: vec![[0; ClosedBy::ALL.len()]; sizes.len()], ..Counters::default() },
             recovered_ledger: Ledger::default(),
+            ahead: Ahead::default(),
             settings: settings.clone(),
             partition,
         })
@@ -182,7 +185,7 @@ impl Core {
 
     /// Feeds one record. `batch` has passed the decoder's shape check.
     pub fn feed(&mut self, offset: u64, key: Option<&[u8]>, batch: &EventBatch, out: &mut Out<'_>) {
-        let known = self.registry.find(&batch.stream_id);
+        let known = self.known(&batch.stream_id);
         let class = match known {
             Known::Active(slot) => self.registry.streams.get(slot).map_or(0, |s| s.class as usize),
             _ => self.settings.class_of(&batch.stream_id),
@@ -212,8 +215,8 @@ impl Core {
         if !(TS_MIN_MS..=TS_MAX_MS).contains(&batch.arrival_ms) {
             return Some((DropReason::Malformed, "arrival_ms is outside 1970 to 9999"));
         }
-        if key.is_some_and(|k| k != batch.stream_id.as_bytes()) {
-            return Some((DropReason::Misrouted, "the record's key differs from its stream_id"));
+        if key != Some(batch.stream_id.as_bytes()) {
+            return Some((DropReason::Misrouted, "the record's key is not its stream_id"));
         }
         // A known stream was checked when it came; its id hashes to the same partition for ever.
         let owner = || evenkeel_model::partition_of(&batch.stream_id, self.partition.count);

@@ -5,6 +5,7 @@
 
 mod accumulate;
 mod admit;
+mod ahead;
 mod core;
 pub mod cost;
 mod late;
@@ -12,6 +13,7 @@ mod merge;
 mod open;
 mod output;
 mod place;
+mod prefetch;
 mod quiet;
 mod recover;
 mod registry;
@@ -28,6 +30,7 @@ mod wheel;
 mod windows;
 
 pub use crate::core::{Core, Counters, Partition};
+pub use ahead::AHEAD;
 pub use merge::{Merged, merge_late};
 pub use output::{Out, Output, Refused};
 pub use recover::{Imbalance, RecoverError, SentRow};

@@ -109,9 +109,29 @@ impl Window {
         Some(positions)
     }
 
+    /// Folds one event one to one: [`Self::fold`] for a run of one, which is what most devices send.
+    #[inline]
+    fn fold_single(&mut self, run: &Run<'_>) {
+        let row = run.rows.start;
+        let at = run.moment(row, self.t_start);
+        for (field, column) in self.fields.iter_mut().zip(&run.batch.fields) {
+            let value = match column.rows.is_empty() {
+                true => column.values.get(row),
+                false => column.rows.binary_search(&(row as u32)).ok().and_then(|i| column.values.get(i)),
+            };
+            if let Some(value) = value {
+                field.fold_one(*value, at);
+            }
+        }
+        self.count_events(1, run.arrival);
+    }
+
     /// Folds a run whose columns stand at `positions` (`None` = one to one).
     #[inline]
     pub fn fold(&mut self, run: &Run<'_>, positions: Option<&[u16]>) {
+        if run.rows.len() == 1 && positions.is_none() {
+            return self.fold_single(run);
+        }
         let ends = run.ends(self.t_start);
         for (at, column) in run.batch.fields.iter().enumerate() {
             let slot = positions.map_or(at, |p| p[at] as usize);

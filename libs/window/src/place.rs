@@ -50,7 +50,6 @@ impl Core {
         let slot = self.stream_slot(met.known, &batch.stream_id, met.class);
         let shape = self.windows.shapes.intern(batch.fields.iter().map(|f| &*f.name));
         let Some(stream) = self.registry.streams.get_mut(slot) else { return };
-        let heap_before = stream.heap_bytes();
         let class = &self.settings.classes[met.class];
         stream.last_arrival = stream.last_arrival.max(met.arrival);
         let (mut max_ts, mut touched) = (stream.max_ts, false);
@@ -86,7 +85,7 @@ impl Core {
         let visit = stream.last_arrival.saturating_add(class.idle_timeout_ms);
         let visited = stream.check_at != NEVER && (!touched || stream.check_at <= visit);
         if touched {
-            self.registry.account(slot, heap_before);
+            self.registry.account(slot);
         }
         if !visited {
             self.visit_by(slot, visit);
@@ -100,21 +99,31 @@ impl Placing<'_, '_> {
         let ts = self.ts;
         let mut row = 0;
         while row < ts.len() {
-            let window_id = ts[row].div_euclid(self.size_ms);
-            let t_start = window_id * self.size_ms;
+            let open = self.newest_holds(series, ts[row]);
+            let t_start = match open {
+                Some((_, t_start)) => t_start,
+                None => ts[row].div_euclid(self.size_ms) * self.size_ms,
+            };
             let t_end = t_start + self.size_ms;
             let mut end = row + 1;
             max_ts = max_ts.max(ts[row]);
-            let alone = self.crowds(series, t_start);
+            let alone = open.is_none() && self.crowds(series, t_start);
             while !alone && end < ts.len() && ts[end] >= t_start && ts[end] < t_end {
                 max_ts = max_ts.max(ts[end]);
                 end += 1;
             }
-            self.place_run(series, t_start, row..end);
+            self.place_run(series, t_start, open.map(|(id, _)| id), row..end);
             self.close_by_log(series, max_ts);
             row = end;
         }
         max_ts
+    }
+
+    /// The newest open window and its start, if it is the one of this time: mostly it is.
+    fn newest_holds(&self, series: &Series, ts: i64) -> Option<(u32, i64)> {
+        let id = *series.open.last()?;
+        let t_start = self.windows.get(id)?.t_start;
+        (t_start <= ts && ts < t_start + self.size_ms).then_some((id, t_start))
     }
 
     /// Whether a window at `t_start` would be opened only to be closed as the oldest of too many: then the
@@ -127,7 +136,8 @@ impl Placing<'_, '_> {
         oldest.is_some_and(|w| t_start < w.t_start)
     }
 
-    fn place_run(&mut self, series: &mut Series, t_start: i64, rows: Range<usize>) {
+    /// `open`: the window, if it is known to be open.
+    fn place_run(&mut self, series: &mut Series, t_start: i64, open: Option<u32>, rows: Range<usize>) {
         let t_end = t_start + self.size_ms;
         if self.replaying && (t_end <= series.emitted || self.met.offset < self.ledger.since) {
             return; // its row has left, or the size was not configured yet
@@ -141,7 +151,7 @@ impl Placing<'_, '_> {
         if Sabotage::MemoryAboveFinal.is_on() && self.held_by_recent(series, &rows) {
             return self.count(DropReason::Duplicate, rows.len());
         }
-        let id = self.window_at(series, t_start);
+        let id = open.unwrap_or_else(|| self.window_at(series, t_start));
         let run = Run { batch: self.batch, ts: self.ts, rows, arrival: self.met.arrival };
         if self.fold_fast(id, &run) {
             if !self.replaying {

@@ -64,7 +64,6 @@ impl Core {
         for (series_at, size_ms) in sizes.into_iter().enumerate() {
             loop {
                 let Some(stream) = self.registry.streams.get_mut(slot) else { return false };
-                let heap_before = stream.heap_bytes();
                 let series = &mut stream.series[series_at];
                 let oldest = series.open.first().and_then(|&id| Some((id, self.windows.get(id)?.t_start)));
                 let Some((id, t_start)) = oldest else { break };
@@ -73,7 +72,7 @@ impl Core {
                 }
                 if Sabotage::IdleNotAFact.is_on() && report.rows >= input.rows_max {
                     self.windows.close(series, id, size_ms, ClosedBy::Idle);
-                    self.registry.account(slot, heap_before);
+                    self.registry.account(slot);
                     break;
                 }
                 if report.rows >= input.rows_max {

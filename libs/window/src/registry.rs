@@ -105,9 +105,17 @@ impl Registry {
         }
     }
 
+    /// The slot of the stream that most likely has this id, without a look at the stream: for hints only.
+    #[inline]
+    pub fn guess(&self, id: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(id);
+        self.table.iter_hash(hash).next().copied().unwrap_or(NONE)
+    }
+
     /// Adds a stream whose id is unknown.
-    pub fn insert(&mut self, stream: Stream) -> u32 {
-        self.heap_bytes += stream.heap_bytes();
+    pub fn insert(&mut self, mut stream: Stream) -> u32 {
+        stream.accounted = stream.heap_bytes();
+        self.heap_bytes += stream.accounted;
         let hash = self.hasher.hash_one(stream.id.as_bytes());
         let slot = self.streams.insert(stream);
         self.insert_entry(hash, slot);
@@ -119,14 +127,16 @@ impl Registry {
         let hash = self.hasher.hash_one(self.streams.get(slot)?.id.as_bytes());
         self.remove_entry(hash, slot);
         let stream = self.streams.remove(slot)?;
-        self.heap_bytes -= stream.heap_bytes();
+        self.heap_bytes -= stream.accounted;
         Some(stream)
     }
 
-    /// A stream's heap changed from `before` bytes.
-    pub fn account(&mut self, slot: u32, before: usize) {
-        let after = self.streams.get(slot).map_or(0, Stream::heap_bytes);
-        self.heap_bytes = self.heap_bytes + after - before;
+    /// A stream's heap has changed.
+    pub fn account(&mut self, slot: u32) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        let now = stream.heap_bytes();
+        let before = std::mem::replace(&mut stream.accounted, now);
+        self.heap_bytes = self.heap_bytes + now - before;
     }
 
     /// Adds a quiet stream whose id is unknown, the newest of the order.

@@ -36,6 +36,18 @@ pub struct Shapes {
     heap_bytes: usize,
 }
 
+/// Equality of two names, most of which are a few bytes long: too short to be worth a call.
+#[inline]
+fn same(a: &str, b: &str) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        0..=8 => a.bytes().zip(b.bytes()).all(|(a, b)| a == b),
+        _ => a == b,
+    }
+}
+
 impl Shapes {
     /// None yet.
     pub fn new(seed: u64) -> Self {
@@ -110,7 +122,7 @@ impl Shapes {
 
     fn is<'a>(&self, id: ShapeId, mut names: impl Iterator<Item = &'a str>) -> bool {
         let Some(shape) = &self.shapes[id as usize] else { return false };
-        shape.names.iter().all(|have| names.next().is_some_and(|n| **have == *n)) && names.next().is_none()
+        shape.names.iter().all(|have| names.next().is_some_and(|n| same(have, n))) && names.next().is_none()
     }
 
     fn insert(&mut self, hash: u64, names: Vec<Box<str>>) -> ShapeId {

@@ -27,6 +27,8 @@ pub struct Stream {
     pub check_at: i64,
     /// Live clock when its newest row that no Mark covers was sent; [`NEVER`] if there is none.
     pub row_sent: i64,
+    /// Heap bytes as last accounted in the registry.
+    pub accounted: usize,
     /// One per size of its class.
     pub series: SmallVec<[Series; 2]>,
 }
@@ -58,6 +60,7 @@ impl Stream {
             last_arrival: NEVER,
             check_at: NEVER,
             row_sent: NEVER,
+            accounted: 0,
             series: (0..sizes).map(|_| Series::default()).collect(),
         }
     }

@@ -174,7 +174,6 @@ impl Core {
         out: &mut Out<'_>,
     ) {
         let Some(stream) = self.registry.streams.get_mut(slot) else { return };
-        let heap_before = stream.heap_bytes();
         let class = &self.settings.classes[stream.class as usize];
         let size_ms = class.sizes_ms[series_at as usize];
         let series = &mut stream.series[series_at as usize];
@@ -203,7 +202,7 @@ impl Core {
         report.rows += 1;
         self.counters.rows[ledger_at][row.closed_by.index()] += 1;
         self.windows.remove(id, size_ms);
-        self.registry.account(slot, heap_before);
+        self.registry.account(slot);
         self.visit_by(slot, self.clocks.live.saturating_add(self.settings.mark_refresh_ms));
     }
 }

@@ -79,7 +79,8 @@ impl Measured {
             self.batch.seq.push((ts / S) as u64 * events * step + n * step);
             self.batch.fields.iter_mut().for_each(|f| f.values.push(n as f64));
         }
-        self.core.feed(self.offset, None, &self.batch, &mut |_| {});
+        let key = self.batch.stream_id.as_bytes();
+        self.core.feed(self.offset, Some(key), &self.batch, &mut |_| {});
         self.offset += 1;
         self.core.advance(self.offset);
     }

@@ -10,14 +10,14 @@
 use crate::encode::encode;
 use crate::event::{Event, Stop};
 use crate::feed::feed;
-use crate::recovery::Recovery;
+use crate::recovery::{Cut, Recovery};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
 use evenkeel_seam::CommitMeta;
 use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
 #[cfg(feature = "sabotage")]
 use evenkeel_window::Sabotage;
-use evenkeel_window::{Core, Partition, RecoverError, Settings, TickInput};
+use evenkeel_window::{AHEAD, Core, Partition, RecoverError, Settings, TickInput};
 use std::collections::BTreeMap;
 
 /// Every reason to wake.
@@ -68,6 +68,8 @@ pub struct Options {
 pub struct Driver {
     pub(crate) options: Options,
     pub(crate) held: BTreeMap<u32, Held>,
+    /// Partitions of the topic, as the first assignment of those that are held said.
+    count: u32,
     filling: Outputs,
     spare: Outputs,
     /// Offsets of the commit in flight, by partition.
@@ -102,6 +104,7 @@ impl Driver {
         Self {
             options,
             held: BTreeMap::new(),
+            count: 0,
             filling: Outputs::new(),
             spare: Outputs::new(),
             in_flight: None,
@@ -173,6 +176,14 @@ impl Driver {
         committed: Option<Position>,
         out: &mut Vec<Action>,
     ) {
+        if self.held.is_empty() {
+            self.count = partitions;
+        }
+        if self.count != partitions {
+            // The topic grew while this worker ran: some streams have another partition from now on.
+            let error = RecoverError::PartitionCount { committed: self.count, now: partitions };
+            return out.push(Action::Stop(Stop::Refused(error)));
+        }
         let place = Partition {
             number: partition,
             count: partitions,
@@ -231,7 +242,10 @@ impl Driver {
         if topic != Topic::Events {
             return; // a read that a newer assignment has overtaken
         }
-        for record in records {
+        for (n, record) in records.iter().enumerate() {
+            if let Some(key) = records.get(n + AHEAD).and_then(|r| r.key) {
+                held.core.expect(key);
+            }
             feed(&mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
         }
         held.core.advance(next);
@@ -243,8 +257,8 @@ impl Driver {
     fn read_done(&mut self, partition: u32, topic: Topic, log_start: u64, out: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(&partition) else { return };
         let Some(recovery) = &mut held.recovery else { return };
-        if let Some(needed) = recovery.read_done(&mut held.core, topic, log_start) {
-            let event = Event::LogCut { topic, partition, needed, log_start };
+        if let Some(Cut { needed, gone_ms }) = recovery.read_done(&mut held.core, topic, log_start) {
+            let event = Event::LogCut { topic, partition, needed, log_start, gone_ms };
             if self.options.refuse_cut_log {
                 return out.push(Action::Stop(Stop::LogCut(event)));
             }

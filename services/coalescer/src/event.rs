@@ -25,6 +25,8 @@ pub enum Event {
         needed: u64,
         /// First offset there is.
         log_start: u64,
+        /// How much of the log is gone, by arrival, ms; `None` = not known.
+        gone_ms: Option<i64>,
     },
     /// A window size left the configuration with windows open: they are not written.
     SizeRemoved {

@@ -20,6 +20,7 @@ pub(crate) fn feed(
     let source = Source { partition, offset: record.offset };
     match decode_batch(record.value.unwrap_or_default(), batch) {
         Ok(()) => {
+            stamp(batch, record);
             core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
         }
         Err(error) => {

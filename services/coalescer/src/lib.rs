@@ -9,6 +9,7 @@ mod event;
 mod feed;
 mod recovery;
 mod run;
+mod spans;
 mod watch;
 
 pub use config::{

@@ -14,6 +14,17 @@ pub struct Recovery {
     step: Step,
     records: u64,
     undecodable: u64,
+    /// Arrival of the first event record that was read, ms.
+    first_arrival: Option<i64>,
+}
+
+/// What of the log is gone that recovery needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// First offset needed.
+    pub needed: u64,
+    /// Time between the last event before the gap and the first after it, ms; `None` = not known.
+    pub gone_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +38,7 @@ enum Step {
 impl Recovery {
     /// From a commit.
     pub fn new(offset: u64, meta: CommitMeta) -> Self {
-        Self { offset, meta, step: Step::Marks, records: 0, undecodable: 0 }
+        Self { offset, meta, step: Step::Marks, records: 0, undecodable: 0, first_arrival: None }
     }
 
     /// The committed position.
@@ -88,6 +99,7 @@ impl Recovery {
                 }),
                 Step::Events => decode_batch(value, batch).map(|()| {
                     stamp(batch, record);
+                    self.first_arrival.get_or_insert(batch.arrival_ms);
                     core.feed(record.offset, record.key, batch, &mut |_| {});
                 }),
                 Step::Done => Ok(()),
@@ -102,8 +114,8 @@ impl Recovery {
         }
     }
 
-    /// The current read is done. If the log is shorter than needed: the first offset that was needed.
-    pub fn read_done(&mut self, core: &mut Core, topic: Topic, log_start: u64) -> Option<u64> {
+    /// The current read is done. If the log is shorter than needed: what is gone.
+    pub fn read_done(&mut self, core: &mut Core, topic: Topic, log_start: u64) -> Option<Cut> {
         if topic != self.step.topic() {
             return None;
         }
@@ -116,8 +128,16 @@ impl Recovery {
         if cut.is_some() && self.step == Step::Windows {
             core.rows_are_cut();
         }
+        let gone_ms = if self.step == Step::Events { self.gone_ms() } else { None };
         self.step = self.step.next();
-        cut
+        cut.map(|needed| Cut { needed, gone_ms })
+    }
+
+    /// The commit says how late it was just before `replay_from`; what is left says when it goes on.
+    fn gone_ms(&self) -> Option<i64> {
+        let before = Some(self.meta.log_clock_at_replay_from).filter(|ms| *ms >= 0)?;
+        let after = self.first_arrival.unwrap_or(self.meta.log_clock);
+        Some(after.saturating_sub(before).max(0))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The thin loop around the driver: wait for the log, apply, perform, tick.
 
 use crate::driver::{Action, Driver, Input, Options};
-use crate::event::Stop;
+use crate::event::{Event, Stop};
+use crate::spans::Spans;
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};
@@ -20,8 +21,10 @@ pub struct Control {
     pub end: Arc<AtomicBool>,
     /// How the worker stands.
     pub status: StatusCell,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub emitter: Emitter,
+    /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
+    pub log_system: &'static str,
 }
 
 /// Why a worker ended otherwise than drained.
@@ -52,25 +55,29 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
     let mut metronome = Metronome::new(Duration::ZERO, interval)?;
     let mut driver = Driver::new(options);
     let mut watch = Watch::new(control.emitter.clone(), control.status.clone());
+    let mut spans = Spans::new(control.emitter.traced(), control.log_system);
     let mut actions = Vec::new();
     let (mut told_end, mut told_drain) = (false, false);
     loop {
         let wait = metronome.deadline().saturating_sub(start.elapsed()).min(WAIT_MAX);
-        worker.poll(wait, &mut |input| driver.apply(now_ms(), Input::Log(input), &mut actions))?;
+        worker.poll(wait, &mut |input| {
+            spans.hear(&input);
+            driver.apply(now_ms(), Input::Log(input), &mut actions);
+        })?;
         if control.end.load(Ordering::Acquire) && !std::mem::replace(&mut told_end, true) {
             driver.apply(now_ms(), Input::End, &mut actions);
         }
         if control.drain.is_draining() && !std::mem::replace(&mut told_drain, true) {
             driver.apply(now_ms(), Input::Drain, &mut actions);
         }
-        if let Some(stop) = perform(worker, &mut actions, &mut watch)? {
+        if let Some(stop) = perform(worker, &mut actions, &mut watch, &mut spans)? {
             return finish(worker, stop);
         }
         if let Some(tick) = metronome.tick(start.elapsed()) {
             let began = Instant::now();
             watch.merged(tick.merged);
             driver.apply(now_ms(), Input::Tick, &mut actions);
-            let stop = perform(worker, &mut actions, &mut watch)?;
+            let stop = perform(worker, &mut actions, &mut watch, &mut spans)?;
             watch.ticked(&driver, tick.jitter, began.elapsed());
             if let Some(stop) = stop {
                 return finish(worker, stop);
@@ -83,11 +90,15 @@ fn perform(
     worker: &mut dyn Worker,
     actions: &mut Vec<Action>,
     watch: &mut Watch,
+    spans: &mut Spans,
 ) -> Result<Option<Stop>, RunError> {
     let mut stop = None;
     for action in actions.drain(..) {
         match action {
-            Action::Log(action) => worker.perform(action)?,
+            Action::Log(mut action) => {
+                spans.send(&mut action);
+                worker.perform(action)?;
+            }
             Action::Say(event) => watch.say(&event),
             Action::Stop(why) => stop = Some(why),
         }
@@ -96,13 +107,25 @@ fn perform(
 }
 
 fn finish(worker: &mut dyn Worker, stop: Stop) -> Result<(), RunError> {
-    worker.close()?;
+    let closed = worker.close(); // why it stops counts for more than how it left
     match stop {
-        Stop::Drained => Ok(()),
+        Stop::Drained => Ok(closed?),
         Stop::Refused(error) => Err(RunError::Refused(error)),
-        Stop::LogCut(event) => {
-            Err(RunError::LogCut(format!("the log is shorter than recovery needs: {event:?}")))
+        Stop::LogCut(event) => Err(RunError::LogCut(cut_text(&event))),
+    }
+}
+
+/// What a cut log is said to be.
+fn cut_text(event: &Event) -> String {
+    match event {
+        Event::LogCut { topic, partition, needed, log_start, gone_ms } => {
+            let gone = gone_ms.map_or(String::new(), |ms| format!("; {ms} ms of arrivals are gone"));
+            format!(
+                "the log is shorter than recovery needs: {topic}[{partition}] begins at offset {log_start}, \
+                 needed is {needed}{gone}"
+            )
         }
+        other => format!("the log is shorter than recovery needs: {other:?}"),
     }
 }
 

@@ -39,7 +39,7 @@ event! {
 event! {
     /// The log is shorter than recovery needs.
     struct LogCut ERROR "coalescer.log.cut" "the log no longer holds what recovery needs; what is gone counts as lost (raise the topic's retention above open-age-max)" {
-        values { partition: u32, topic: &'static str, needed: u64, log_start: u64 }
+        values { partition: u32, topic: &'static str, needed: u64, log_start: u64, gone_ms: i64 }
         limit("", 0);
     }
 }
@@ -169,9 +169,10 @@ impl Watch {
                 }
                 self.seen.remove(partition);
             }
-            Event::LogCut { topic, partition, needed, log_start } => {
-                let (topic, partition) = (topic.as_str(), *partition);
-                LogCut { partition, topic, needed: *needed, log_start: *log_start }.emit(&self.emitter);
+            Event::LogCut { topic, partition, needed, log_start, gone_ms } => {
+                let (topic, partition, needed, log_start) = (topic.as_str(), *partition, *needed, *log_start);
+                let gone_ms = gone_ms.unwrap_or(-1); // not known
+                LogCut { partition, topic, needed, log_start, gone_ms }.emit(&self.emitter);
             }
             Event::SizeRemoved { partition, size_ms, events } => {
                 let (partition, size_ms, events) = (*partition, *size_ms, *events);

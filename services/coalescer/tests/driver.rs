@@ -282,19 +282,51 @@ fn another_partition_count_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_topic_that_grows_while_it_is_consumed_is_refused_too() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    let assigned = LogInput::Assigned { partition: 1, partitions: 2, committed: None };
+    let actions = bench.apply(Input::Log(assigned));
+    let refused = RecoverError::PartitionCount { committed: 1, now: 2 };
+    assert!(matches!(&actions[..], [Action::Stop(Stop::Refused(e))] if *e == refused));
+}
+
+/// A foreign producer sets no arrival: the record's own timestamp stands for it, live as in a replay.
+#[test]
+fn an_event_without_arrival_arrived_when_its_record_says() {
+    let mut bench = Bench::new(options());
+    bench.assign(0, None);
+    let mut unset = Vec::new();
+    let foreign = EventBatch {
+        stream_id: "bowl/1".into(),
+        arrival_ms: evenkeel_codec::ARRIVAL_UNSET_MS,
+        ts: vec![1_000],
+        ..EventBatch::default()
+    };
+    encode_batch(&foreign, &mut unset);
+    bench.records(Topic::Events, 0, &[unset]);
+    let commit = bench.tick().unwrap();
+    let ledger = &commit.positions[0].meta.as_ref().unwrap().ledger.sizes[0];
+    assert_eq!((ledger.consumed, ledger.in_open), (1, 1), "{ledger:?}");
+}
+
+#[test]
 fn a_log_shorter_than_recovery_needs_counts_what_is_gone_or_refuses() {
-    for refuse in [false, true] {
+    for (refuse, before) in [(false, Some(2_000)), (true, None)] {
         let mut bench = Bench::new(options());
         bench.assign(0, None);
         bench.records(Topic::Events, 0, &[batch(0, 1), batch(10_000, 11)]);
         let mut position = bench.tick().unwrap().positions[0].clone();
-        position.meta.as_mut().unwrap().windows_to = 0;
+        let meta = position.meta.as_mut().unwrap();
+        meta.windows_to = 0;
+        meta.log_clock_at_replay_from = before.unwrap_or(i64::MIN);
         let mut next = Bench::new(Options { refuse_cut_log: refuse, ..options() });
         next.assign(0, Some(position));
         next.records(Topic::Events, 1, &[batch(10_000, 11)]);
         let done = LogInput::ReadDone { partition: 0, topic: Topic::Events, log_start: 1, next: 2 };
         let actions = next.apply(Input::Log(done));
-        let cut = Event::LogCut { topic: Topic::Events, partition: 0, needed: 0, log_start: 1 };
+        let gone_ms = before.map(|ms| 19_000 - ms); // what is left arrived at 19 s
+        let cut = Event::LogCut { topic: Topic::Events, partition: 0, needed: 0, log_start: 1, gone_ms };
         if refuse {
             assert!(matches!(&actions[..], [Action::Stop(Stop::LogCut(e))] if *e == cut));
             continue;

@@ -10,13 +10,13 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-const CONF: &[u8; 63] = b"background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:2000\0";
+const CONF: &[u8; 64] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:2000\0";
 
 /// Read by jemalloc before `main`: a C string under the name it documents.
 // An exported name is unsafe because two of one name would clash; jemalloc declares this one for us to define.
 #[allow(unsafe_code)]
 #[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: &[u8; 63] = CONF;
+static MALLOC_CONF: &[u8; 64] = CONF;
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+/// What Kafka is called in traces.
+const LOG_SYSTEM: &str = "kafka";
+
 /// How often a fenced worker rejoins before the process gives up.
 const REJOINS_MAX: u32 = 8;
 
@@ -33,6 +36,7 @@ pub struct Process {
     runtime: Runtime,
     telemetry: Telemetry,
     drain: Drain,
+    health: Health,
     ready: Condition,
     flush: Duration,
     grace: Duration,
@@ -59,7 +63,7 @@ impl Process {
         signals::watch(drain.clone()).map_err(|e| internal(&e))?;
         let health = Health::new(telemetry.metrics().clone());
         let ready = health.condition(service);
-        let bound = Admin::bind(&process.admin, health, telemetry.metrics().clone(), drain.clone());
+        let bound = Admin::bind(&process.admin, health.clone(), telemetry.metrics().clone(), drain.clone());
         let admin = runtime.block_on(bound).map_err(|e| Failure::new(Exit::Usage, e))?;
         tracing::info!(address = %admin.address(), "admin endpoints");
         runtime.spawn(admin.serve());
@@ -71,14 +75,16 @@ impl Process {
         };
         let flush = process.telemetry.flush_timeout.duration();
         let grace = process.drain_grace.duration();
-        Ok(Self { runtime, telemetry, drain, ready, flush, grace, instance })
+        Ok(Self { runtime, telemetry, drain, health, ready, flush, grace, instance })
     }
 
     /// Ingest over Kafka until the drain is done.
     pub fn ingest(self, config: &ClusterConfig) -> Result<Exit, Failure> {
-        let appender =
-            KafkaAppender::connect(&config.kafka).map_err(|e| Failure::new(Exit::Unreachable, e))?;
-        let edges = Edges::system(self.telemetry.emitter().clone(), self.ready.clone());
+        // Its clock stamps arrivals for the whole fleet: not ready before it was compared with the brokers'.
+        let clock = self.health.condition("clock");
+        let appender = KafkaAppender::connect(&config.kafka)?;
+        let mut edges = Edges::system(self.telemetry.emitter().clone(), self.ready.clone(), LOG_SYSTEM);
+        edges.clock = Some(clock);
         let listening = self.runtime.block_on(Ingest::new(config.ingest.clone(), Box::new(appender), edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;
         println!("ingest   http://{}/v1/events", ingest.address());
@@ -103,9 +109,10 @@ impl Process {
                 end: Arc::new(AtomicBool::new(false)),
                 status: coalescer::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),
+                log_system: LOG_SYSTEM,
             };
             self.rejoin(|| {
-                let mut worker = connect(config, coalescer::SERVICE, &writer, Topic::Events)?;
+                let mut worker = self.connect(config, coalescer::SERVICE, &writer, Topic::Events)?;
                 self.ready.holds();
                 match coalescer::run(&mut worker, options.clone(), &control) {
                     Ok(()) => Ok(Ended::Drained),
@@ -114,7 +121,9 @@ impl Process {
                 }
             })
         };
-        self.run_all(workers, &run)
+        let outcome = self.run_all(workers, &run);
+        self.telemetry.shutdown(self.flush); // the last spans and metrics
+        outcome
     }
 
     /// The sink's workers until the drain is done.
@@ -125,10 +134,11 @@ impl Process {
                 drain: self.drain.clone(),
                 status: sink::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),
+                log_system: LOG_SYSTEM,
             };
-            let mut rows = CqlRows::open(&config.cql).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            let mut rows = CqlRows::open(&config.cql)?;
             self.rejoin(|| {
-                let mut worker = connect(config, sink::SERVICE, &writer, Topic::Windows)?;
+                let mut worker = self.connect(config, sink::SERVICE, &writer, Topic::Windows)?;
                 self.ready.holds();
                 let interval = config.sink.interval.duration();
                 match sink::run(&mut worker, &mut rows, config.sink.options(), interval, &control) {
@@ -139,11 +149,30 @@ impl Process {
             })
         };
         let workers = workers(config.sink.workers);
-        self.run_all(workers, &run)
+        let outcome = self.run_all(workers, &run);
+        self.telemetry.shutdown(self.flush); // the last spans and metrics
+        outcome
     }
 
     fn writer(&self, service: &str, index: usize) -> String {
         format!("evenkeel-{service}-{}-{index}", self.instance)
+    }
+
+    fn connect(
+        &self,
+        config: &ClusterConfig,
+        service: &str,
+        writer: &str,
+        topic: Topic,
+    ) -> Result<KafkaWorker, Failure> {
+        let options = WorkerOptions {
+            service: service.to_owned(),
+            transactional_id: writer.to_owned(),
+            topic,
+            // Only traces are read from them, and they cost a call per record.
+            headers: self.telemetry.emitter().traced(),
+        };
+        Ok(KafkaWorker::connect(&config.kafka, options)?)
     }
 
     /// Runs a worker until it is drained; a fenced one rejoins.
@@ -199,21 +228,6 @@ impl Process {
 enum Ended {
     Drained,
     Fenced(String),
-}
-
-fn connect(
-    config: &ClusterConfig,
-    service: &str,
-    writer: &str,
-    topic: Topic,
-) -> Result<KafkaWorker, Failure> {
-    let options = WorkerOptions {
-        service: service.to_owned(),
-        transactional_id: writer.to_owned(),
-        topic,
-        headers: false,
-    };
-    KafkaWorker::connect(&config.kafka, options).map_err(|e| Failure::new(Exit::Unreachable, e))
 }
 
 /// 0 = one per CPU.

@@ -148,9 +148,10 @@ impl ServerConfig {
         let default = |section, text| default_with(changes, section, text);
         let process = default(process::SECTION, process::DEFAULT_TOML);
         let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
+        let local = sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options();
         Ok(Self {
             process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
-            local: sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options(),
+            local: LocalOptions { wait_for_room: true, ..local },
             ingest: sources.load(evenkeel_ingest::SERVICE, &ingest)?.config,
             services: Services {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,

@@ -58,6 +58,20 @@ impl From<FileError> for Failure {
     }
 }
 
+impl From<evenkeel_kafka::ConnectError> for Failure {
+    fn from(error: evenkeel_kafka::ConnectError) -> Self {
+        use evenkeel_kafka::ConnectError as E;
+        let exit = match &error {
+            E::Secret { .. } | E::Client { .. } | E::Login { .. } | E::Tls { .. } => Exit::Usage,
+            E::Partitions { .. } => Exit::Refused,
+            // A topic that is not there yet: `topics create` may run at this moment.
+            E::Unreachable { .. } | E::NoTopic { .. } | E::Refused { .. } => Exit::Unreachable,
+            E::Fenced { .. } => Exit::Fenced,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         Self::new(of_connect(&error), error)
@@ -135,7 +149,7 @@ impl From<MachineError> for Failure {
                 WorkerError::Fenced(_) => Exit::Fenced,
                 WorkerError::Fatal(_) => Exit::Storage,
             },
-            MachineError::Log(_) | MachineError::Timeout(..) => Exit::Storage,
+            MachineError::Log(_) | MachineError::StoreAway(_) | MachineError::Timeout(..) => Exit::Storage,
             MachineError::Thread(_) | MachineError::Panicked(_) => Exit::Internal,
         };
         Self::new(exit, error)

@@ -44,6 +44,9 @@ pub enum MachineError {
     /// A thread panicked: a defect.
     #[error("the thread of the {0} panicked; this is a defect, please report it with the lines above")]
     Panicked(&'static str),
+    /// The store takes no rows.
+    #[error("the store takes no rows: {0}; nothing is lost: the same command goes on from there")]
+    StoreAway(String),
     /// Something did not become quiet in time.
     #[error("the {0} did not finish within {1:?}")]
     Timeout(&'static str, Duration),
@@ -63,6 +66,11 @@ pub struct Machine {
     sink_thread: JoinHandle<Result<(), sink::RunError>>,
 }
 
+/// How long a store may refuse rows, without any movement, before whoever waits for it is told.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the embedded log is called in traces.
+pub const LOG_SYSTEM: &str = "evenkeel";
 /// The consumer groups of the embedded log.
 pub const COALESCER_GROUP: &str = "coalescer";
 /// See [`COALESCER_GROUP`].
@@ -84,17 +92,21 @@ impl Machine {
         let mut events = local.worker(COALESCER_GROUP, Topic::Events).map_err(|e| log(&e))?;
         let mut windows = local.worker(SINK_GROUP, Topic::Windows).map_err(|e| log(&e))?;
         let mut rows = local.rows();
+        events.read_headers(emitter.traced());
+        windows.read_headers(emitter.traced());
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
         let coalescer_control = coalescer::Control {
             drain: coalescer_drain.clone(),
             end: Arc::default(),
             status: coalescer::StatusCell::default(),
             emitter: emitter.clone(),
+            log_system: LOG_SYSTEM,
         };
         let sink_control = sink::Control {
             drain: sink_drain.clone(),
             status: sink::StatusCell::default(),
             emitter: emitter.clone(),
+            log_system: LOG_SYSTEM,
         };
         let (coalescer, sink) = (coalescer_control.status.clone(), sink_control.status.clone());
         let end = coalescer_control.end.clone();
@@ -140,6 +152,9 @@ impl Machine {
             let moved = coalescer.positions.values().chain(sink.positions.values()).sum::<u64>();
             if moved != last_move.1 {
                 last_move = (Instant::now(), moved);
+            }
+            if let Some(why) = sink.away.filter(|_| last_move.0.elapsed() > STORE_PATIENCE.min(patience)) {
+                return Err(MachineError::StoreAway(why));
             }
             if self.has_failed() || last_move.0.elapsed() > patience {
                 let who = if events { "sink" } else { "coalescer" };

@@ -6,7 +6,7 @@
 
 use crate::config::ServerConfig;
 use crate::failure::Failure;
-use crate::machine::Machine;
+use crate::machine::{LOG_SYSTEM, Machine};
 use evenkeel_chassis::admin::Admin;
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::exit::Exit;
@@ -70,7 +70,7 @@ impl Server {
             RandomState::new().build_hasher().finish(),
             process.drain_grace.duration(),
         )?;
-        let edges = Edges::system(telemetry.emitter().clone(), ready);
+        let edges = Edges::system(telemetry.emitter().clone(), ready, LOG_SYSTEM);
         let appender = Box::new(local.appender());
         let listening = runtime.block_on(Ingest::new(config.ingest.clone(), appender, edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;

@@ -4,6 +4,7 @@
 
 use crate::accept::ConnectionLimits;
 use crate::body::BodyLimits;
+use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
 use evenkeel_chassis::secret::SecretFile;
@@ -41,6 +42,8 @@ pub struct Config {
     pub retry: Retry,
     /// Per stream.
     pub device: Device,
+    /// Of this machine, against the log's.
+    pub clock: Clock,
 }
 
 /// Keys of `[connection]`.
@@ -97,6 +100,16 @@ pub struct Device {
     pub burst: u32,
     /// Streams with a rate of their own.
     pub streams_max: usize,
+}
+
+/// Keys of `[clock]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Clock {
+    /// Most that it may differ.
+    pub slack: PositiveMs,
+    /// Time between two comparisons.
+    pub every: PositiveMs,
 }
 
 /// Keys that do not fit together, or a number that cannot work.
@@ -197,6 +210,10 @@ impl Config {
 
     pub(crate) fn retry_hint(&self) -> RetryHint {
         RetryHint { base_ms: self.retry.base.ms(), spread_ms: self.retry.spread.ms() }
+    }
+
+    pub(crate) fn clock_limits(&self) -> ClockLimits {
+        ClockLimits { slack_ms: self.clock.slack.ms(), every_ms: self.clock.every.ms() }
     }
 
     pub(crate) fn device_rates(&self) -> Option<DeviceRates> {

@@ -11,6 +11,7 @@ mod accept;
 mod appending;
 mod auth;
 mod body;
+mod clock;
 mod collect;
 pub mod config;
 pub mod driver;

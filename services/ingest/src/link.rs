@@ -5,6 +5,7 @@
 //! Bounds: the way to the driver has no limit of its own because its senders have: a request has at most
 //! one question and one `Gone` on the way, and there are at most `connections-max` requests.
 
+use crate::clock::LogTime;
 use crate::driver::{DeviceAsk, Input, Refusal};
 use crate::problem::{Kind, Problem};
 use evenkeel_seam::Outputs;
@@ -17,8 +18,10 @@ use tokio::sync::mpsc;
 pub(crate) enum Message {
     /// A new request, and where its replies go.
     Open { request: u64, bytes: u64, replies: mpsc::Sender<Reply> },
-    /// Anything else.
+    /// Anything else about a request.
     Input(Input),
+    /// The log's clock, or why it is not known.
+    Time(Result<LogTime, String>),
 }
 
 /// What the loop tells a task.

@@ -27,6 +27,7 @@ pub(crate) struct Meters {
     queue_depth: Gauge,
     queue_limit: Gauge,
     limited_devices: Gauge,
+    clock_offset: Gauge,
 }
 
 impl Meters {
@@ -40,6 +41,7 @@ impl Meters {
             queue_depth: metrics.gauge(&ingest::QUEUE_DEPTH, []),
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
+            clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
         }
     }
 
@@ -60,6 +62,11 @@ impl Meters {
     pub(crate) fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.requests[class].add(1);
+    }
+
+    /// Own clock minus the log's, ms.
+    pub(crate) fn clock_offset(&self, offset_ms: i64) {
+        self.clock_offset.set(offset_ms as f64 / 1000.0);
     }
 
     /// So many connections are open.

@@ -4,8 +4,9 @@
 //! `select → apply → perform`.
 
 use crate::accept::{Phase, serve};
-use crate::appending::{Job, append_loop};
+use crate::appending::{Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
+use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::link::{Link, Message, Reply};
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
@@ -39,6 +41,22 @@ event! {
     struct OverBudget WARN "ingest.budget.full" "the byte budget of requests in flight is used up" {
         values { used_bytes: u64, limit_bytes: u64 }
         limit("", 10_000);
+    }
+}
+
+event! {
+    /// The clock that stamps arrivals differs from the log's.
+    struct ClockWrong ERROR "ingest.clock.wrong" "this machine's clock and the log's differ by more than ingest.clock.slack: not ready; set the clocks (NTP) of this machine and of the brokers" {
+        values { offset_ms: i64, slack_ms: u64 }
+        limit("", 10_000);
+    }
+}
+
+event! {
+    /// The log did not tell its time.
+    struct ClockUnknown<'a> WARN "ingest.clock.unknown" "the log did not tell its time; this machine's clock is not checked" {
+        values { why: &'a str }
+        limit("", 60_000);
     }
 }
 
@@ -85,11 +103,15 @@ pub struct Edges {
     pub emitter: Emitter,
     /// Holds while requests are taken.
     pub ready: Condition,
+    /// Holds while this machine's clock agrees with the log's; `None` = the log has no other clock.
+    pub clock: Option<Condition>,
+    /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
+    pub log_system: &'static str,
 }
 
 impl Edges {
-    /// The machine's clock and randomness.
-    pub fn system(emitter: Emitter, ready: Condition) -> Self {
+    /// The machine's clock and randomness; the clock is compared with nobody's.
+    pub fn system(emitter: Emitter, ready: Condition, log_system: &'static str) -> Self {
         let seed = RandomState::new(); // keyed by the operating system
         let mut drawn = 0u64;
         Self {
@@ -105,6 +127,8 @@ impl Edges {
             }),
             emitter,
             ready,
+            clock: None,
+            log_system,
         }
     }
 }
@@ -148,7 +172,8 @@ impl Ingest {
             auth: self.auth,
             limits: config.body_limits(),
             link: Link::new(to_driver.clone()),
-            now_ms: self.edges.now_ms,
+            now_ms: Arc::clone(&self.edges.now_ms),
+            traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
             in_flight_bytes_max: config.in_flight_max.bytes(),
             rated: config.device.rate_max > 0,
@@ -157,13 +182,20 @@ impl Ingest {
         // Room for every request there can be: each has one append at most.
         let (jobs, waiting_jobs) = blocking::sync_channel(config.connections_max);
         let appender = self.appender;
-        let acks = to_driver.clone();
+        let ask_time = Arc::new(AtomicBool::new(false));
+        let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
+        let heard = to_driver.clone();
         let thread = std::thread::Builder::new()
             .name("ingest-append".into())
             .spawn(move || {
-                append_loop(appender, &waiting_jobs, &mut |ack: Ack| {
-                    let input = Input::Acked { request: ack.ticket, result: ack.result };
-                    let _ = acks.send(Message::Input(input)); // nobody is left to answer
+                append_loop(appender, &waiting_jobs, &question, &mut |told| {
+                    let message = match told {
+                        Heard::Ack(Ack { ticket, result }) => {
+                            Message::Input(Input::Acked { request: ticket, result })
+                        }
+                        Heard::Time(time) => Message::Time(time),
+                    };
+                    let _ = heard.send(message); // nobody is left to answer
                 });
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
@@ -183,6 +215,10 @@ impl Ingest {
             started: Instant::now(),
             drain_timeout: config.drain_timeout.duration(),
             ready: self.edges.ready,
+            clock: self.edges.clock.map(|agrees| (ClockCheck::new(config.clock_limits()), agrees)),
+            clock_known: false,
+            ask_time,
+            slack_ms: config.clock_limits().slack_ms,
             emitter: self.edges.emitter,
             edge,
         };
@@ -207,6 +243,11 @@ struct Core {
     started: Instant,
     drain_timeout: Duration,
     ready: Condition,
+    clock: Option<(ClockCheck, Condition)>,
+    /// The log has told its time before.
+    clock_known: bool,
+    ask_time: Arc<AtomicBool>,
+    slack_ms: u64,
     emitter: Emitter,
     edge: Arc<Edge>,
 }
@@ -228,7 +269,9 @@ impl Core {
         let mut actions = Vec::new();
         let mut stop = false;
         while !stop {
-            let due = self.driver.next_due_ms().map(|due_ms| self.started + Duration::from_millis(due_ms));
+            let clock_due = self.clock.as_ref().map(|(check, _)| check.due_ms());
+            let due = self.driver.next_due_ms().into_iter().chain(clock_due).min();
+            let due = due.map(|due_ms| self.started + Duration::from_millis(due_ms));
             let mut tick = false;
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, MESSAGES_MAX) => {}
@@ -241,11 +284,15 @@ impl Core {
             }
             let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             for message in messages.drain(..) {
-                let input = self.input(message);
-                self.driver.apply(now_ms, input, &mut actions);
+                if let Some(input) = self.input(message) {
+                    self.driver.apply(now_ms, input, &mut actions);
+                }
             }
             if tick {
                 self.driver.apply(now_ms, Input::Tick, &mut actions);
+                if self.clock.as_mut().is_some_and(|(check, _)| check.tick(now_ms)) {
+                    self.ask_time.store(true, Ordering::Release);
+                }
             }
             if draining && *phase.borrow() == Phase::Open {
                 let _ = phase.send(Phase::Draining);
@@ -263,19 +310,48 @@ impl Core {
         server.await.map_err(|error| RunError::AcceptLoop(error.to_string()))
     }
 
-    fn input(&mut self, message: Message) -> Input {
+    fn input(&mut self, message: Message) -> Option<Input> {
         match message {
             Message::Open { request, bytes, replies } => {
                 self.replies.insert(request, replies);
-                Input::Started { request, bytes, random: (self.random)() }
+                Some(Input::Started { request, bytes, random: (self.random)() })
             }
             Message::Input(input) => {
                 if let Input::Gone { request } = &input {
                     self.replies.remove(request);
                 }
-                input
+                Some(input)
+            }
+            Message::Time(time) => {
+                self.compare_clocks(time);
+                None
             }
         }
+    }
+
+    /// Past the slack this instance is not ready: it would judge a whole fleet by a wrong clock. Without an
+    /// answer it stays as it was, so at the start it is not ready either.
+    fn compare_clocks(&mut self, time: Result<LogTime, String>) {
+        let Some((check, agrees)) = &self.clock else { return };
+        let verdict = match time {
+            Ok(time) => check.judge(&time),
+            Err(why) => {
+                if !self.clock_known {
+                    agrees.fails(&why);
+                }
+                return ClockUnknown { why: &why }.emit(&self.emitter);
+            }
+        };
+        self.clock_known = true;
+        self.edge.meters.clock_offset(verdict.offset_ms);
+        if !verdict.wrong {
+            return agrees.holds();
+        }
+        let (offset_ms, slack_ms) = (verdict.offset_ms, self.slack_ms);
+        agrees.fails(&format!(
+            "this machine's clock minus the log's is {offset_ms} ms, ingest.clock.slack is {slack_ms} ms"
+        ));
+        ClockWrong { offset_ms, slack_ms }.emit(&self.emitter);
     }
 
     /// Performs every action, and those that follow from what could not be performed; `true` = stop.

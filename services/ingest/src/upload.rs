@@ -14,13 +14,14 @@ use crate::verdict::{Answered, Counts, Reason, Rejected};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{Topic, check_stream_id, partition_of};
 use evenkeel_seam::{Header, Outputs};
-use evenkeel_telemetry::TraceContext;
+use evenkeel_telemetry::{Operation, TraceContext, topic_span};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::Span;
 
 /// The content type of a batch, also the `content-type` header of every record.
 pub(crate) const BATCH_TYPE: &str = "application/vnd.evenkeel.batch+avro";
@@ -43,6 +44,17 @@ pub(crate) struct Edge {
     /// Whether devices are limited.
     pub(crate) rated: bool,
     pub(crate) meters: Meters,
+    /// What the log is called in traces; `None` = spans go nowhere.
+    pub(crate) traced: Option<&'static str>,
+}
+
+impl Edge {
+    /// The span over the append of one request, in the client's trace if it named one.
+    fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
+        let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());
+        client.inspect(|client| client.set_parent_of(&span));
+        Some(span)
+    }
 }
 
 /// What became of an upload.
@@ -79,9 +91,16 @@ pub(crate) async fn upload(
         return Err(none_accepted(counts, rejected, retry_after_ms));
     }
     if accepted > 0 {
-        let records = encode(groups, (edge.now_ms)(), edge.partitions, headers);
+        let client =
+            TraceContext::find(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let sending = edge.sending(client.as_ref());
+        // What nobody records is not worth a header per record; what the client said is passed on as it is.
+        let ours = sending.as_ref().and_then(TraceContext::of).filter(TraceContext::is_recorded);
+        let context = ours.or(client);
+        let records = encode(groups, (edge.now_ms)(), edge.partitions, context.as_ref());
         let submitted = Instant::now();
         ticket.submit(records).await?;
+        drop(sending); // the span ends with the log's acknowledgement
         edge.meters.acknowledged(accepted, submitted.elapsed());
     }
     Ok(Accepted { answered: Answered { counts, rejected: rejected.into_list() }, retry_after_ms })
@@ -240,10 +259,9 @@ fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Pro
 }
 
 /// One record per batch, stamped with the time of acceptance.
-fn encode(groups: Vec<Group>, arrival_ms: i64, partitions: u32, headers: &HeaderMap) -> Outputs {
-    let context = TraceContext::find(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+fn encode(groups: Vec<Group>, arrival_ms: i64, partitions: u32, context: Option<&TraceContext>) -> Outputs {
     let mut record_headers = vec![Header { name: "content-type", value: BATCH_TYPE.as_bytes() }];
-    if let Some(context) = &context {
+    if let Some(context) = context {
         record_headers.extend(context.headers().map(|(name, value)| Header { name, value }));
     }
     let mut records = Outputs::new();

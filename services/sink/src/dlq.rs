@@ -1,5 +1,5 @@
-//! What the sink sends to `dlq`: undecodable records, rows the store refuses for ever, and late events whose
-//! seq falls into a fuzzy interval.
+//! What the sink sends to `dlq`: records that cannot be decoded or do not belong where they lie, rows the store
+//! refuses for ever, and late events whose seq falls into a fuzzy interval.
 
 use crate::lane::{Task, Work};
 use evenkeel_codec::{encode_batch, encode_late, encode_stored};
@@ -12,6 +12,13 @@ const VERSION: &str = concat!("evenkeel-sink/", env!("CARGO_PKG_VERSION"));
 pub fn undecodable(partition: u32, record: &RecordRef<'_>, error: &str, outputs: &mut Outputs) {
     let value = record.value.unwrap_or_default();
     let about = About { reason: DropReason::Malformed.as_str(), error, partition, offset: record.offset };
+    about.push(record.key, &[], outputs, |buf| buf.extend_from_slice(value));
+}
+
+/// A record of a stream that belongs to another partition, with its original bytes.
+pub fn misrouted(partition: u32, record: &RecordRef<'_>, error: &str, outputs: &mut Outputs) {
+    let value = record.value.unwrap_or_default();
+    let about = About { reason: DropReason::Misrouted.as_str(), error, partition, offset: record.offset };
     about.push(record.key, &[], outputs, |buf| buf.extend_from_slice(value));
 }
 

@@ -78,6 +78,13 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// A record of a stream that belongs elsewhere, from somebody else; it is in `dlq`.
+    Misrouted {
+        /// The partition of `windows`.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+    },
     /// A transaction was aborted; its partitions start again.
     Aborted(String),
 }
@@ -131,10 +138,10 @@ impl Driver {
     /// Takes one input; what to do is appended to `out`, in order.
     pub fn apply(&mut self, now_ms: i64, input: Input<'_>, out: &mut Vec<Action>) {
         match input {
-            Input::Log(LogInput::Assigned { partition, committed, .. }) => {
+            Input::Log(LogInput::Assigned { partition, partitions, committed }) => {
                 let from = committed.map(|p| p.offset);
                 self.forget(partition);
-                self.lanes.insert(partition, Lane::new(from.unwrap_or(0)));
+                self.lanes.insert(partition, Lane::new(partitions, from.unwrap_or(0)));
                 out.push(Action::Log(LogAction::Start { partition, from }));
                 if self.paused {
                     out.push(Action::Log(LogAction::Pause { partition }));
@@ -208,6 +215,11 @@ impl Driver {
                     continue;
                 }
             };
+            if let Some(why) = lane.misrouted(partition, record.key, &key.stream_id) {
+                dlq::misrouted(partition, record, why, &mut self.outputs);
+                out.push(Action::Say(Event::Misrouted { partition, offset: record.offset }));
+                continue;
+            }
             if lane.push(Task { offset: record.offset, key, work }) {
                 ready.push(record.offset);
             }

@@ -1,6 +1,6 @@
 //! One partition's records in work: in order per key, settled in any order across keys.
 
-use evenkeel_model::{LateRecord, StoredRow};
+use evenkeel_model::{LateRecord, StoredRow, partition_of};
 use evenkeel_seam::RowKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -34,6 +34,8 @@ pub struct Lane {
     tasks: BTreeMap<u64, Task>,
     /// Offsets by key, in order; the first is being worked on.
     by_key: BTreeMap<RowKey, VecDeque<u64>>,
+    /// Partitions of the topic.
+    count: u32,
     position: u64,
     committed: Option<u64>,
     committing: Option<u64>,
@@ -44,9 +46,19 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane that starts at `position`.
-    pub fn new(position: u64) -> Self {
-        Self { position, committed: Some(position), ..Self::default() }
+    /// A lane of a topic of `count` partitions that starts at `position`.
+    pub fn new(count: u32, position: u64) -> Self {
+        Self { count, position, committed: Some(position), ..Self::default() }
+    }
+
+    /// Why a record about `stream_id` under `key` does not belong here; `None` = it does. A stream with two
+    /// lanes would have no order.
+    pub fn misrouted(&self, partition: u32, key: Option<&[u8]>, stream_id: &str) -> Option<&'static str> {
+        if key.is_some_and(|key| key != stream_id.as_bytes()) {
+            return Some("the record's key differs from its stream_id");
+        }
+        let owner = partition_of(stream_id, self.count);
+        (owner != partition).then_some("murmur2 of the stream_id belongs to another partition")
     }
 
     /// Adds a task; whether it is the first of its key and may begin.
@@ -153,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_key_keeps_its_order_and_an_offset_waits_for_all_below_it() {
-        let mut lane = Lane::new(3);
+        let mut lane = Lane::new(1, 3);
         assert!(lane.push(task(3, "a")));
         assert!(!lane.push(task(4, "a")));
         assert!(lane.push(task(6, "b")));
@@ -172,7 +184,7 @@ mod tests {
 
     #[test]
     fn retries_come_when_due_and_held_tasks_after_their_commit() {
-        let mut lane = Lane::new(0);
+        let mut lane = Lane::new(1, 0);
         lane.push(task(0, "a"));
         lane.push(task(1, "b"));
         lane.retry_at(0, 50);

@@ -7,6 +7,7 @@ mod dlq;
 mod driver;
 mod lane;
 mod run;
+mod spans;
 mod watch;
 
 pub use config::{Config, DEFAULT_TOML, SERVICE};

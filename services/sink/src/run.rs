@@ -1,6 +1,7 @@
 //! The thin loop around the driver: wait for the log and the store, apply, perform, tick.
 
 use crate::driver::{Action, Driver, Input, Options};
+use crate::spans::Spans;
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};
@@ -15,8 +16,10 @@ pub struct Control {
     pub drain: Drain,
     /// How the worker stands.
     pub status: StatusCell,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub emitter: Emitter,
+    /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
+    pub log_system: &'static str,
 }
 
 /// Why a worker ended otherwise than drained.
@@ -47,14 +50,18 @@ pub fn run(
     let mut metronome = Metronome::new(Duration::ZERO, interval)?;
     let mut driver = Driver::new(options);
     let mut watch = Watch::new(control.emitter.clone(), control.status.clone());
+    let mut spans = Spans::new(control.emitter.traced(), control.log_system);
     let (mut actions, mut done) = (Vec::new(), Vec::new());
     let mut told_drain = false;
     loop {
         let until_tick = metronome.deadline().saturating_sub(start.elapsed());
         let busy = driver.in_work() > 0;
         let wait = if busy { Duration::ZERO } else { until_tick.min(WAIT_MAX) };
-        worker.poll(wait, &mut |input| driver.apply(now_ms(), Input::Log(input), &mut actions))?;
-        if perform(worker, rows, &mut actions, &mut watch)? {
+        worker.poll(wait, &mut |input| {
+            spans.hear(&input);
+            driver.apply(now_ms(), Input::Log(input), &mut actions);
+        })?;
+        if perform(worker, rows, &mut actions, &mut watch, &mut spans)? {
             return Ok(worker.close()?);
         }
         rows.done(if busy { STORE_WAIT_MAX } else { Duration::ZERO }, &mut done);
@@ -68,7 +75,7 @@ pub fn run(
             driver.apply(now_ms(), Input::Tick, &mut actions);
             watch.ticked(&driver);
         }
-        if perform(worker, rows, &mut actions, &mut watch)? {
+        if perform(worker, rows, &mut actions, &mut watch, &mut spans)? {
             return Ok(worker.close()?);
         }
     }
@@ -79,11 +86,15 @@ fn perform(
     rows: &mut dyn Rows,
     actions: &mut Vec<Action>,
     watch: &mut Watch,
+    spans: &mut Spans,
 ) -> Result<bool, WorkerError> {
     let mut drained = false;
     for action in actions.drain(..) {
         match action {
-            Action::Log(action) => worker.perform(action)?,
+            Action::Log(action) => {
+                spans.send(&action);
+                worker.perform(action)?;
+            }
             Action::Row(id, action) => rows.submit(id, action),
             Action::Say(event) => watch.say(now_ms(), &event),
             Action::Drained => drained = true,

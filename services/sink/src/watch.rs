@@ -17,6 +17,15 @@ event! {
 }
 
 event! {
+    /// A record of `windows` lies in the wrong partition.
+    struct Misrouted WARN "sink.record.misrouted" "a record lies in a partition that is not its stream's; it is in dlq (who else writes to this topic?)" {
+        values { partition: u32, offset: u64 }
+        limit("", 10_000);
+        counts(names::ROWS, ["misrouted"], 1);
+    }
+}
+
+event! {
     /// The store refuses a row for ever.
     struct Refused<'a> ERROR "sink.row.refused" "the store refuses a row; it is in dlq" {
         values {}
@@ -64,6 +73,8 @@ pub struct Status {
     pub expired: u64,
     /// Rows the store refused.
     pub refused: u64,
+    /// Why the store takes no rows, since its last refusal to and until the next row it takes.
+    pub away: Option<String>,
     /// The next offset per partition of `windows`.
     pub positions: BTreeMap<u32, u64>,
 }
@@ -117,6 +128,7 @@ impl Watch {
         match event {
             Event::Stored { t_end, size_ms, .. } => {
                 self.status.rows += 1;
+                self.status.away = None;
                 self.written.add(1);
                 let age = self.emitter.metrics().histogram(&names::ROW_AGE, [&size_ms.to_string()]);
                 age.record((now_ms - t_end) as f64 / 1000.0);
@@ -137,7 +149,13 @@ impl Watch {
                 self.status.refused += 1;
                 Refused { error }.emit(&self.emitter);
             }
-            Event::Unavailable(error) => Unavailable { error }.emit(&self.emitter),
+            Event::Unavailable(error) => {
+                self.status.away = Some(error.clone());
+                Unavailable { error }.emit(&self.emitter);
+            }
+            Event::Misrouted { partition, offset } => {
+                Misrouted { partition: *partition, offset: *offset }.emit(&self.emitter);
+            }
             Event::Undecodable { partition, offset, error } => {
                 Undecodable { partition: *partition, offset: *offset, error }.emit(&self.emitter);
             }

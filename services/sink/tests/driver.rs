@@ -227,3 +227,26 @@ fn overflow_alone_holds_its_key_until_it_is_in_dlq() {
     let next = asked(&bench.committed(commit));
     assert!(matches!(&next[..], [(_, RowAction::Read(_))])); // EK-LATE-1
 }
+
+/// Somebody else wrote into the topic: a stream with two lanes would have no order.
+#[test]
+fn a_row_in_another_streams_partition_goes_to_dlq_and_blocks_nobody() {
+    let of = |partition| {
+        let mut ids = (0..).map(|n| format!("s/{n}"));
+        ids.find(|id| evenkeel_model::partition_of(id, 2) == partition).unwrap()
+    };
+    let (ours, theirs) = (of(0), of(1));
+    let mut bench = Bench::new(100);
+    bench.apply(Input::Log(LogInput::Assigned { partition: 0, partitions: 2, committed: None }));
+    let actions = bench.records(0, &[row_bytes(&theirs), row_bytes(&ours)]);
+    assert!(matches!(actions[0], Action::Say(Event::Misrouted { partition: 0, offset: 0 })));
+    let [(id, RowAction::Write(row))] = &asked(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(row.row.stream_id, ours);
+    bench.apply(Input::Row(*id, RowResult::Written));
+    let commit = bench.tick().unwrap();
+    assert_eq!(commit.positions[0].offset, 2);
+    let refused = &commit.outputs.records()[0];
+    assert_eq!((refused.topic, commit.outputs.value(refused)), (Topic::Dlq, Some(&row_bytes(&theirs)[..])));
+    let reason = commit.outputs.headers(refused).find(|h| h.name == "reason").unwrap().value;
+    assert_eq!(reason, b"misrouted");
+}

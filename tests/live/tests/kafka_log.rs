@@ -1,9 +1,9 @@
-//! The Kafka log against a real broker: exactly once, recovery reads, rebalance, faults. One binary, so one
-//! broker.
+//! The Kafka log against a real broker: the contract suite, and what only Kafka has (protocols, outages,
+//! topics, sessions). One binary, so one broker.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "kafka_log/commit.rs"]
-mod commit;
+#[path = "kafka_log/contract.rs"]
+mod contract;
 #[path = "kafka_log/edges.rs"]
 mod edges;
 #[path = "kafka_log/flow.rs"]

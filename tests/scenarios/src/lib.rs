@@ -1,10 +1,11 @@
 //! Scenarios and their judge, shared by every world: the simulated log, the embedded one, and real brokers.
 //!
 //! Owns: [`Step`] (everything that can happen), histories made from a seed or told by name, the reference
-//! model, the rules a finished run is judged by. Never: the product's core (libs/window), which it judges;
-//! a clock; a source of randomness other than the seed.
+//! model, the rules a finished run is judged by; the contract suite of the logs ([`contract`]). Never: the
+//! product's core (libs/window), which it judges; a clock; a source of randomness other than the seed.
 
 pub mod catalogue;
+pub mod contract;
 pub mod device;
 mod evidence;
 pub mod exact;

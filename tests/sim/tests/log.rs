@@ -16,7 +16,7 @@ enum Heard {
     Assigned(u32, Option<u64>),
     Records(Topic, Vec<u64>, u64, bool),
     ReadDone(u64, u64),
-    Committed(Vec<(u32, u64, u64)>),
+    Committed,
     Aborted,
     Revoking(Vec<u32>, bool),
 }
@@ -31,13 +31,7 @@ fn hear(input: LogInput<'_>) -> Heard {
         }
         LogInput::ReadDone { log_start, next, .. } => Heard::ReadDone(log_start, next),
         LogInput::TxnDone { result: TxnResult::Aborted { .. }, .. } => Heard::Aborted,
-        LogInput::TxnDone { result: TxnResult::Committed(metas), .. } => {
-            let ends = |(p, meta): (u32, Option<CommitMeta>)| {
-                let meta = meta.unwrap_or_default();
-                (p, meta.windows_to, meta.marks_to)
-            };
-            Heard::Committed(metas.into_iter().map(ends).collect())
-        }
+        LogInput::TxnDone { result: TxnResult::Committed(_), .. } => Heard::Committed,
         LogInput::Revoking { partitions, lost } => Heard::Revoking(partitions, lost),
     }
 }
@@ -83,25 +77,13 @@ fn commit(writer: &str, offset: u64) -> LogAction {
 }
 
 #[test]
-fn a_commit_fills_in_where_its_outputs_landed_and_markers_occupy_offsets() {
-    let log = SimLog::new(1, NOW);
-    let mut a = worker(&log, "a");
-    assert_eq!(until(&mut a, assigned), Heard::Assigned(0, None));
-    for (offset, windows_to) in [(1, 1), (2, 3)] {
-        a.perform(commit("a", offset)).unwrap();
-        assert_eq!(until(&mut a, |_| true), Heard::Committed(vec![(0, windows_to, 0)]));
-    }
-    assert_eq!(log.cluster().committed().len(), 2);
-}
-
-#[test]
 fn a_dead_workers_open_transaction_is_fenced_by_its_heir() {
     let log = SimLog::new(1, NOW);
     event(&log);
     let mut a = worker(&log, "a");
     until(&mut a, assigned);
     a.perform(commit("a", 1)).unwrap();
-    until(&mut a, |h| matches!(h, Heard::Committed(_)));
+    until(&mut a, |h| matches!(h, Heard::Committed));
     a.perform(commit("a", 2)).unwrap();
     let now = log.cluster().now_ms();
     log.cluster().advance_to(now + 10); // written, not decided
@@ -122,22 +104,18 @@ fn a_dead_workers_open_transaction_is_fenced_by_its_heir() {
 }
 
 #[test]
-fn a_read_waits_for_markers_that_lag_and_ends_where_the_log_was_cut() {
+fn a_read_waits_for_markers_that_lag() {
     let log = SimLog::new(1, NOW);
     log.cluster().faults.marker_lag_ms.insert(Topic::Windows, 5_000);
     let mut a = worker(&log, "a");
     until(&mut a, assigned);
     a.perform(commit("a", 0)).unwrap();
-    until(&mut a, |h| matches!(h, Heard::Committed(_)));
+    until(&mut a, |h| matches!(h, Heard::Committed));
     a.perform(LogAction::Read { partition: 0, topic: Topic::Windows, from: 0, to: 1, committed_only: true })
         .unwrap();
     let before = log.cluster().now_ms();
-    assert_eq!(until(&mut a, |h| matches!(h, Heard::ReadDone(..))), Heard::ReadDone(0, 2));
+    assert_eq!(until(&mut a, |h| matches!(h, Heard::ReadDone(..))), Heard::ReadDone(0, 1));
     assert!(log.cluster().now_ms() - before >= 4_000, "waited for the marker");
-    log.cluster().log(Topic::Windows, 0).trim(2);
-    a.perform(LogAction::Read { partition: 0, topic: Topic::Windows, from: 0, to: 9, committed_only: true })
-        .unwrap();
-    assert_eq!(until(&mut a, |h| matches!(h, Heard::ReadDone(..))), Heard::ReadDone(2, 2));
 }
 
 #[test]
@@ -156,35 +134,6 @@ fn a_worker_that_stood_still_for_too_long_loses_and_cannot_commit() {
     zombie.perform(LogAction::Release { partition: 0 }).unwrap();
     drop(heir);
     assert_eq!(until(&mut zombie, assigned), Heard::Assigned(0, None), "it joins again");
-}
-
-#[test]
-fn a_second_worker_under_one_transactional_id_fences_the_first() {
-    let log = SimLog::new(1, NOW);
-    let mut first = worker(&log, "same");
-    until(&mut first, assigned);
-    let mut second = worker(&log, "same");
-    first.perform(commit("same", 1)).unwrap();
-    let error = (0..100).find_map(|_| poll(&mut first, 100).err());
-    assert!(matches!(error, Some(WorkerError::Fenced(_))), "{error:?}");
-    until(&mut second, assigned);
-}
-
-#[test]
-fn a_rebalance_asks_for_the_partition_and_an_abort_assigns_anew() {
-    let log = SimLog::new(2, NOW);
-    let mut a = worker(&log, "a");
-    let both = [Heard::Assigned(0, None), Heard::Assigned(1, None)];
-    assert_eq!(poll(&mut a, 1_000).unwrap(), both);
-    log.cluster().faults.abort_next = true;
-    a.perform(commit("a", 1)).unwrap();
-    let [aborted, again @ ..] = &poll(&mut a, 1_000).unwrap()[..] else { panic!("nothing heard") };
-    assert_eq!((aborted, again), (&Heard::Aborted, &both[..]));
-    let mut b = worker(&log, "b");
-    assert_eq!(until(&mut a, |h| matches!(h, Heard::Revoking(..))), Heard::Revoking(vec![1], false));
-    assert_eq!(poll(&mut b, 1_000).unwrap(), [], "nothing before the release");
-    a.perform(LogAction::Release { partition: 1 }).unwrap();
-    assert_eq!(until(&mut b, assigned), Heard::Assigned(1, None));
 }
 
 #[test]
@@ -210,6 +159,6 @@ fn an_outage_of_the_log_delays_everything_and_loses_nothing() {
     log.cluster().faults.down_until_ms = NOW + 30_000;
     a.perform(commit("a", 1)).unwrap();
     assert_eq!(poll(&mut a, 20_000).unwrap(), []);
-    until(&mut a, |h| matches!(h, Heard::Committed(_)));
+    until(&mut a, |h| matches!(h, Heard::Committed));
     assert!(log.cluster().now_ms() >= NOW + 30_000);
 }

@@ -73,13 +73,13 @@ fn an_undecodable_record_counts_one_in_every_size() {
 #[test]
 fn a_record_of_another_owner_is_misrouted() {
     let (mine, other) = (partition_of("d", 7), (partition_of("d", 7) + 1) % 7);
-    let refusals = |number, key: &[u8]| {
+    let refusals = |number, key: Option<&[u8]>| {
         let partition = Partition { number, count: 7, writer: String::new(), hash_seed: 0 };
         let mut core = Core::new(&settings(|_| ()), partition).unwrap();
         let mut refused = Vec::new();
         // Twice: a known stream is not asked for its partition again, but for its key.
         for offset in 0..2 {
-            core.feed(offset, Some(key), &batch("d", 0, &[(0, offset)]), &mut |output| match output {
+            core.feed(offset, key, &batch("d", 0, &[(0, offset)]), &mut |output| match output {
                 Output::Refused(r) => refused.push(r.reason),
                 other => panic!("{other:?}"),
             });
@@ -87,9 +87,10 @@ fn a_record_of_another_owner_is_misrouted() {
         assert_eq!(core.clocks().0 == i64::MIN, !refused.is_empty(), "a foreign record moves no clock");
         refused
     };
-    assert_eq!(refusals(mine, b"d"), []);
-    assert_eq!(refusals(other, b"d"), [Misrouted, Misrouted]);
-    assert_eq!(refusals(mine, b"e"), [Misrouted, Misrouted]);
+    assert_eq!(refusals(mine, Some(b"d")), []);
+    assert_eq!(refusals(other, Some(b"d")), [Misrouted, Misrouted]);
+    assert_eq!(refusals(mine, Some(b"e")), [Misrouted, Misrouted]);
+    assert_eq!(refusals(mine, None), [Misrouted, Misrouted], "a record without key");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! `bench core`: how many events per second one CPU folds: id lookup, admission, seqs, two sizes, marks,
+//! `bench core`: how many events one CPU folds per second of its time: id lookup, admission, seqs, two sizes, marks,
 //! rows built at the ticks (and dropped).
 
+use super::cpu;
+use super::fleet::{batch_of, device};
 use super::report::{Goal, Machine, Measured, Report, median};
-use evenkeel_model::{EventBatch, FieldColumn};
-use evenkeel_window::{Core, Output, Partition, Settings, SettingsError, TickInput};
+use evenkeel_window::{AHEAD, Core, Output, Partition, Settings, SettingsError, TickInput};
 use serde_json::json;
-use std::time::Instant;
 
 /// ≥ 15 M events/s/core in batches of 50.
 const TARGET_BATCHES_PER_SECOND: f64 = 15e6;
@@ -58,12 +58,12 @@ pub fn run(options: &Options) -> Result<Report, SettingsError> {
     })
 }
 
-/// Events per second of one run.
+/// Events per CPU-second of one run.
 fn feed(options: &Options, batch_events: usize) -> Result<f64, SettingsError> {
     let place = Partition { number: 0, count: 1, writer: "bench".to_owned(), hash_seed: 1 };
     let mut core = Core::new(&Settings::default(), place)?;
-    let ids: Vec<String> = (0..options.streams).map(|n| format!("device/{n:08}")).collect();
-    let mut batch = template(batch_events);
+    let ids: Vec<String> = (0..options.streams).map(device).collect();
+    let mut batch = batch_of(batch_events);
     let mut rows = 0u64;
     let mut drop_rows = |output: Output<'_>| rows += u64::from(matches!(output, Output::Row(_)));
     let tick =
@@ -72,15 +72,16 @@ fn feed(options: &Options, batch_events: usize) -> Result<f64, SettingsError> {
     let rounds = options.events.div_ceil(options.streams * batch_events).max(1);
     let start_ms = 1_700_000_000_000;
     // One round first: streams and windows are there, as in steady state.
-    let mut began = Instant::now();
+    let mut began = cpu::own_seconds();
     let (mut offset, mut fed, mut last_tick_ms) = (0, 0usize, start_ms);
     for round in 0..=rounds {
         if round == 1 {
-            (began, fed) = (Instant::now(), 0);
+            (began, fed) = (cpu::own_seconds(), 0);
         }
         for (n, id) in ids.iter().enumerate() {
             // Streams are spread over the round, as a fleet's batches are.
             let now_ms = start_ms + span_ms * round as i64 + span_ms * n as i64 / options.streams as i64;
+            core.expect(ids[(n + AHEAD) % ids.len()].as_bytes());
             batch.stream_id.clear();
             batch.stream_id.push_str(id);
             batch.arrival_ms = now_ms;
@@ -89,7 +90,7 @@ fn feed(options: &Options, batch_events: usize) -> Result<f64, SettingsError> {
                 batch.ts[at] = now_ms - span_ms + STEP_MS * at as i64;
                 batch.seq[at] = first_seq + at as u64;
             }
-            core.feed(offset, None, &batch, &mut drop_rows);
+            core.feed(offset, Some(id.as_bytes()), &batch, &mut drop_rows);
             offset += 1;
             fed += batch_events;
             if now_ms >= last_tick_ms + 1000 {
@@ -98,24 +99,10 @@ fn feed(options: &Options, batch_events: usize) -> Result<f64, SettingsError> {
             }
         }
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = cpu::own_seconds() - began;
     debug_assert!(core.ledger().sizes.iter().all(|s| s.imbalance() == 0));
     std::hint::black_box(rows);
     Ok(fed as f64 / seconds)
-}
-
-fn template(events: usize) -> EventBatch {
-    let field = |name: &str, base: f64| FieldColumn {
-        name: name.to_owned(),
-        rows: Vec::new(),
-        values: (0..events).map(|i| base + i as f64 * 0.25).collect(),
-    };
-    EventBatch {
-        ts: vec![0; events],
-        seq: vec![0; events],
-        fields: vec![field("ax", 0.1), field("ay", 10.5), field("az", -3.0), field("pulse", 72.0)],
-        ..EventBatch::default()
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,13 @@
 //! `evenkeel bench`: figures from a command, as ratios or rates with machine and settings beside them. A goal's
 //! target is a constant; nothing here is a test, and no test asserts speed.
 
+pub mod coalescer;
 pub mod core;
+mod cpu;
+mod fleet;
+pub mod live;
+mod loader;
 mod report;
+mod topics;
+
+pub use report::Report;

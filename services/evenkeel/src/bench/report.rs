@@ -77,6 +77,11 @@ impl Goal {
     pub fn at_least(goal: &'static str, value: f64, target: f64) -> Self {
         Self { goal, value, target, met: value >= target }
     }
+
+    /// A goal that a smaller value meets.
+    pub fn at_most(goal: &'static str, value: f64, target: f64) -> Self {
+        Self { goal, value, target, met: value <= target }
+    }
 }
 
 impl Report {

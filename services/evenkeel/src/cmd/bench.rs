@@ -1,15 +1,38 @@
 //! `evenkeel bench`: figures of this machine.
 
-use crate::bench;
+use crate::bench::{self, Report};
 use crate::failure::Failure;
 use clap::Subcommand;
 use evenkeel_chassis::exit::Exit;
+use evenkeel_telemetry::{Emitter, Metrics};
 
 /// Measure this machine
 #[derive(Debug, Subcommand)]
 pub enum What {
     /// Events per second that one CPU folds
     Core(Core),
+    /// What an event costs through real Kafka, exactly once, beside a bare consumer (makes topics of its own)
+    Coalescer(Coalescer),
+    /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
+    Memory(Live),
+    /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
+    Recovery(Live),
+}
+
+/// Coalescer processes under a live load.
+#[derive(Debug, clap::Args)]
+pub struct Live {
+    /// Kafka's bootstrap brokers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    /// Active streams
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    streams: usize,
+    /// Partitions of the topics
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    partitions: u32,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// How large the bench is.
@@ -21,6 +44,35 @@ pub struct Core {
     /// Events fed per run
     #[arg(long, value_name = "N", default_value_t = 30_000_000)]
     events: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// How large the bench is, and where Kafka is.
+#[derive(Debug, clap::Args)]
+pub struct Coalescer {
+    /// Kafka's bootstrap brokers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    /// Streams
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    streams: usize,
+    /// Windows of 50 events of each stream, one event per record
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    singles: usize,
+    /// Windows of 50 events of each stream, one record per window
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    batches: usize,
+    /// Partitions of the topics
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    partitions: u32,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What every bench has.
+#[derive(Debug, clap::Args)]
+struct Shown {
     /// Runs; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
@@ -31,12 +83,51 @@ pub struct Core {
 
 /// Runs the command. Exit 0 also when a goal is not met: the report says so.
 pub fn execute(what: &What) -> Result<Exit, Failure> {
-    let What::Core(args) = what;
-    let options =
-        bench::core::Options { streams: args.streams.max(1), events: args.events, runs: args.runs.max(1) };
-    let report = bench::core::run(&options).map_err(|e| Failure::new(Exit::Internal, e))?;
-    if args.json {
-        let text = serde_json::to_string(&report).map_err(|e| Failure::new(Exit::Internal, e))?;
+    match what {
+        What::Core(args) => {
+            let (streams, runs) = (args.streams.max(1), args.shown.runs.max(1));
+            let options = bench::core::Options { streams, events: args.events, runs };
+            let report = bench::core::run(&options).map_err(|e| Failure::new(Exit::Internal, e))?;
+            show(&report, &args.shown)
+        }
+        What::Coalescer(args) => {
+            let options = bench::coalescer::Options {
+                brokers: args.brokers.clone(),
+                streams: args.streams.max(1),
+                windows_of_singles: args.singles.max(1),
+                windows_of_batches: args.batches.max(1),
+                runs: args.shown.runs.max(1),
+                partitions: args.partitions.max(1),
+            };
+            let metrics = Metrics::new().map_err(|e| Failure::new(Exit::Internal, e))?;
+            let emitter = Emitter::new(metrics);
+            let report = bench::coalescer::run(&options, &emitter, &mut |line| eprintln!("{line}"))
+                .map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            show(&report, &args.shown)
+        }
+        What::Memory(args) => live(args, bench::live::memory::run),
+        What::Recovery(args) => live(args, bench::live::recovery::run),
+    }
+}
+
+type LiveBench =
+    fn(&bench::live::Options, &mut dyn FnMut(&str)) -> Result<Report, Box<dyn std::error::Error>>;
+
+fn live(args: &Live, bench: LiveBench) -> Result<Exit, Failure> {
+    let options = bench::live::Options {
+        brokers: args.brokers.clone(),
+        streams: args.streams.max(1),
+        partitions: args.partitions.max(1),
+        runs: args.shown.runs.max(1),
+    };
+    let report =
+        bench(&options, &mut |line| eprintln!("{line}")).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+    show(&report, &args.shown)
+}
+
+fn show(report: &Report, shown: &Shown) -> Result<Exit, Failure> {
+    if shown.json {
+        let text = serde_json::to_string(report).map_err(|e| Failure::new(Exit::Internal, e))?;
         println!("{text}");
     } else {
         print!("{}", report.table());

@@ -71,7 +71,7 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
 fn as_json(sum: &Plan, budget: Option<u64>) -> serde_json::Value {
     json!({
         "per_stream_bytes": sum.per_stream_bytes, "per_quiet_stream_bytes": sum.per_quiet_bytes,
-        "steady_bytes": sum.steady_bytes, "storm_bytes": sum.storm_bytes, "worst_bytes": sum.worst_bytes,
+        "steady_bytes": sum.steady_bytes, "resident_bytes": sum.resident_bytes, "storm_bytes": sum.storm_bytes, "worst_bytes": sum.worst_bytes,
         "rows_per_second": sum.rows_per_second, "budget_bytes": budget,
         "fits": budget.is_none_or(|b| sum.steady_bytes <= b),
     })
@@ -83,6 +83,7 @@ fn as_text(fleet: &Fleet, sum: &Plan, budget: Option<u64>) -> String {
     text += &line("one stream", bytes(sum.per_stream_bytes));
     text += &line("one quiet stream", bytes(sum.per_quiet_bytes));
     text += &line("steady", bytes(sum.steady_bytes));
+    text += &line("a coalescer in all", bytes(sum.resident_bytes));
     text += &line("storm (all replay 5 min)", bytes(sum.storm_bytes));
     text += &line("worst (then eviction holds it)", bytes(sum.worst_bytes));
     text += &line("rows per second", format!("{:.0}", sum.rows_per_second));

@@ -53,10 +53,9 @@ pub fn topics(command: &TopicsCommand) -> Result<Exit, Failure> {
     if args.one_broker {
         spec = spec.for_one_broker();
     }
-    let away = |e| Failure::new(Exit::Unreachable, e);
-    let topics = Topics::connect(&config.kafka).map_err(away)?;
+    let topics = Topics::connect(&config.kafka)?;
     if matches!(command, TopicsCommand::Create(_)) {
-        let done = topics.create(&spec).map_err(away)?;
+        let done = topics.create(&spec)?;
         match args.json {
             true => println!("{}", serde_json::json!(done)),
             false => {
@@ -66,7 +65,7 @@ pub fn topics(command: &TopicsCommand) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Ok);
     }
-    let differences = topics.diff(&spec).map_err(away)?;
+    let differences = topics.diff(&spec)?;
     match args.json {
         true => println!("{}", serde_json::json!(differences)),
         false => differences.iter().for_each(|difference| println!("{difference}")),
@@ -80,7 +79,7 @@ pub fn topics(command: &TopicsCommand) -> Result<Exit, Failure> {
 /// Runs `cql`.
 pub fn cql(CqlCommand::Migrate { config }: &CqlCommand) -> Result<Exit, Failure> {
     let config = ClusterConfig::load(&config.overrides()?)?;
-    let report = evenkeel_cql::migrate(&config.cql).map_err(|e| Failure::new(Exit::Unreachable, e))?;
+    let report = evenkeel_cql::migrate(&config.cql)?;
     println!("{:?} {}", report.server, report.release);
     report.applied.iter().for_each(|what| println!("applied   {what}"));
     report.warnings.iter().for_each(|what| println!("warning   {what}"));

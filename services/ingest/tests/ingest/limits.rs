@@ -116,8 +116,9 @@ async fn a_token_writes_its_streams_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_anybody_could_reach_does_not_start_without_credentials() {
     let metrics = Metrics::new().unwrap();
-    let edges =
-        || Edges::system(Emitter::new(metrics.clone()), Health::new(metrics.clone()).condition("ingest"));
+    let edges = || {
+        Edges::system(Emitter::new(metrics.clone()), Health::new(metrics.clone()).condition("ingest"), "test")
+    };
     let start = async |changes: &[&str]| {
         let log = Box::new(crate::fake::Fake::new());
         Ingest::new(config(changes), log, edges()).await.err().map(|error| error.to_string())

@@ -47,6 +47,8 @@ pub async fn start(changes: &[&str]) -> Server {
         }),
         emitter: Emitter::new(metrics.clone()),
         ready: health.condition("ingest"),
+        clock: None,
+        log_system: "test",
     };
     let log = Fake::new();
     let ingest = Ingest::new(config(changes), Box::new(log.clone()), edges).await.unwrap();

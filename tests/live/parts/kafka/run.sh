@@ -45,6 +45,9 @@ log.cleaner.backoff.ms=500
 log.segment.delete.delay.ms=500
 EOF
 
+# What a test adds, e.g. listeners with a login: a key that is there twice has its last value.
+[ ! -e extra.properties ] || cat extra.properties >>server.properties
+
 cat >log4j2.xml <<'EOF'
 <Configuration status="error">
   <Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>

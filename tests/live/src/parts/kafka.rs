@@ -117,7 +117,7 @@ pub fn fresh_prefix(test: &str) -> String {
 /// Docker, if it has the image: nothing is pulled.
 fn container() -> anyhow::Result<(String, Kind)> {
     // The broker tells clients its address, so the mapped port must be known before it starts.
-    let [port, _] = free_ports()?;
+    let [port, ..] = free_ports()?;
     let image = GenericImage::new(IMAGE.0, IMAGE.1)
         .with_wait_for(WaitFor::message_on_stdout("Kafka Server started"))
         .with_mapped_port(port, 9092.tcp());
@@ -160,17 +160,39 @@ fn container() -> anyhow::Result<(String, Kind)> {
 /// A broker of our own on loopback, which a test may freeze, kill and start again.
 pub struct LocalBroker {
     dir: PathBuf,
-    ports: [u16; 2],
+    /// Plain, controller, with a login, with TLS.
+    ports: [u16; 4],
+    secure: Option<Secure>,
     keeper: Option<Child>,
+}
+
+/// Listeners beside the plain one.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// The only user, SASL PLAIN.
+    pub user: String,
+    /// The password.
+    pub password: String,
+    /// Private key (PKCS #8) and certificate of the TLS listener, PEM.
+    pub key_and_certificate: String,
 }
 
 impl LocalBroker {
     /// Fetches the jars if need be, starts, and waits until it answers.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// The same with two more listeners: one wants a login, one speaks TLS.
+    pub fn start_secure(secure: Secure) -> anyhow::Result<Self> {
+        Self::start_with(Some(secure))
+    }
+
+    fn start_with(secure: Option<Secure>) -> anyhow::Result<Self> {
         let mut tries = 3;
         loop {
             let dir = tempfile::Builder::new().prefix("evenkeel-kafka-").tempdir()?.keep();
-            let mut broker = Self { dir, ports: free_ports()?, keeper: None };
+            let mut broker = Self { dir, ports: free_ports()?, secure: secure.clone(), keeper: None };
             match broker.launch() {
                 Ok(()) => return Ok(broker),
                 // Somebody else took a port between the look and the start.
@@ -185,6 +207,38 @@ impl LocalBroker {
     /// `host:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// `host:port` of the listener that wants a login.
+    pub fn login_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[2])
+    }
+
+    /// `host:port` of the listener that speaks TLS.
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[3])
+    }
+
+    fn write_listeners(&self, secure: &Secure) -> anyhow::Result<()> {
+        let [plain, controller, login, tls] = self.ports;
+        let keystore = self.dir.join("keystore.pem");
+        fs::write(&keystore, &secure.key_and_certificate)?;
+        let clients =
+            format!("PLAINTEXT://127.0.0.1:{plain},LOGIN://127.0.0.1:{login},TLS://127.0.0.1:{tls}");
+        let properties = format!(
+            "listeners={clients},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners={clients}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL\n\
+             sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.login.plain.sasl.jaas.config=\
+             org.apache.kafka.common.security.plain.PlainLoginModule required user_{}=\"{}\";\n\
+             listener.name.tls.ssl.keystore.type=PEM\n\
+             listener.name.tls.ssl.keystore.location={}\n",
+            secure.user,
+            secure.password,
+            keystore.display()
+        );
+        Ok(fs::write(self.dir.join("extra.properties"), properties)?)
     }
 
     /// Stops every thread of it (SIGSTOP): connections stay open and nothing answers.
@@ -217,10 +271,13 @@ impl LocalBroker {
 
     /// Starts it (again) on the same directory and ports, and waits until it answers.
     pub fn launch(&mut self) -> anyhow::Result<()> {
+        if let Some(secure) = &self.secure {
+            self.write_listeners(secure)?;
+        }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("parts/kafka/run.sh");
         let keeper = Command::new(script)
             .arg(&self.dir)
-            .args(self.ports.map(|p| p.to_string()))
+            .args(self.ports[..2].iter().map(u16::to_string))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
@@ -250,10 +307,17 @@ fn log_tail(dir: &Path) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
-/// Two ports nobody listens on.
-fn free_ports() -> anyhow::Result<[u16; 2]> {
-    let (a, b) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok([a.local_addr()?.port(), b.local_addr()?.port()])
+/// Four ports nobody listens on.
+fn free_ports() -> anyhow::Result<[u16; 4]> {
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(TcpListener::bind("127.0.0.1:0")?);
+    }
+    let mut ports = [0; 4];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 /// Waits until somebody accepts connections. That the broker also answers is waited for by every client.

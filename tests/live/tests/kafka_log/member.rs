@@ -20,7 +20,6 @@ pub enum Told {
     Assigned { partition: u32, partitions: u32, committed: Option<Position> },
     Record { partition: u32, topic: Topic, offset: u64, value: String, headers: Vec<(String, String)> },
     AtEnd { partition: u32, next: u64 },
-    ReadDone { partition: u32, topic: Topic, log_start: u64, next: u64 },
     Done(TxnResult),
     Revoking { partitions: Vec<u32>, lost: bool },
 }
@@ -38,7 +37,7 @@ pub fn on(brokers: &str, test: &str, partitions: u32) -> KafkaConfig {
     config.timeouts.connect = Millis::new(60_000);
     let spec = TopicsSpec::parse(DECLARED).unwrap().with_partitions(partitions).for_one_broker();
     let created = Topics::connect(&config).unwrap().create(&spec).unwrap();
-    assert_eq!(created.created.len(), Topic::ALL.len());
+    assert_eq!(created.created.len(), Topic::ALL.len() + 1, "and the clock");
     config
 }
 
@@ -106,15 +105,6 @@ impl Member {
     pub fn done(&mut self) -> TxnResult {
         self.wait_for("outcome", |told| match told {
             Told::Done(result) => Some(result.clone()),
-            _ => None,
-        })
-    }
-
-    pub fn read_done(&mut self) -> (u32, Topic, u64, u64) {
-        self.wait_for("end of a read", |told| match told {
-            Told::ReadDone { partition, topic, log_start, next } => {
-                Some((*partition, *topic, *log_start, *next))
-            }
             _ => None,
         })
     }
@@ -215,9 +205,7 @@ fn note(told: &mut Vec<Told>, input: LogInput<'_>) {
                 told.push(Told::AtEnd { partition, next });
             }
         }
-        LogInput::ReadDone { partition, topic, log_start, next } => {
-            told.push(Told::ReadDone { partition, topic, log_start, next });
-        }
+        LogInput::ReadDone { .. } => {}
         LogInput::TxnDone { result, .. } => told.push(Told::Done(result)),
         LogInput::Revoking { partitions, lost } => told.push(Told::Revoking { partitions, lost }),
     }

@@ -40,6 +40,8 @@ pub struct SimWorker {
     forgotten: BTreeSet<u32>,
     running: Option<TxnId>,
     closed: bool,
+    /// Somebody else has the transactional id: this worker is over.
+    fenced: bool,
 }
 
 /// One partition of the worker.
@@ -95,7 +97,8 @@ impl SimWorker {
         cluster.note(format_args!("{} joins as member {member}", options.transactional_id));
         drop(cluster);
         let (log, parts, forgotten) = (log.clone(), BTreeMap::new(), BTreeSet::new());
-        Self { log, options, client, epoch, member, parts, forgotten, running: None, closed: false }
+        let (running, closed, fenced) = (None, false, false);
+        Self { log, options, client, epoch, member, parts, forgotten, running, closed, fenced }
     }
 
     /// The process stands still until a virtual time (SIGSTOP); the caller does not poll it meanwhile.
@@ -106,6 +109,9 @@ impl SimWorker {
 
     /// Everything there is to tell the driver now, in order.
     fn collect(&mut self, cluster: &mut Cluster) -> Result<Vec<Delivery>, WorkerError> {
+        if self.fenced {
+            return Err(WorkerError::Fenced(self.options.transactional_id.clone()));
+        }
         let mut out = Vec::new();
         if cluster.is_down() {
             return Ok(out);
@@ -141,7 +147,7 @@ impl SimWorker {
             }
             Outcome::Fenced => {
                 cluster.group(&self.options.group).remove(self.member);
-                self.closed = true;
+                (self.closed, self.fenced) = (true, true);
                 return Err(WorkerError::Fenced(self.options.transactional_id.clone()));
             }
         };
@@ -243,14 +249,14 @@ impl SimWorker {
         read.next = fetched.next;
         // `to` is reached, or the log ends before it: it was cut.
         let done = read.next >= read.to || (fetched.at_end && log.end() < read.to);
-        let (log_start, next) = (log.start(), read.next);
+        let (log_start, next, to) = (log.start(), read.next, read.to);
         if moved {
             let (records, at_end) = (fetched.records, fetched.at_end);
             out.push(Delivery::Records { partition, topic, records, next, at_end });
         }
         if done {
             part.read = None;
-            out.push(Delivery::ReadDone { partition, topic, log_start, next });
+            out.push(Delivery::ReadDone { partition, topic, log_start, next: next.min(to) });
         }
     }
 
@@ -301,7 +307,14 @@ impl SimWorker {
     }
 
     fn start(&mut self, partition: u32, from: Option<u64>) -> Result<(), WorkerError> {
-        let oldest = self.log.cluster().log(self.options.topic, partition).start();
+        let (oldest, end) = {
+            let mut cluster = self.log.cluster();
+            let log = cluster.log(self.options.topic, partition);
+            (log.start(), log.end())
+        };
+        if let Some(from) = from.filter(|from| *from > end) {
+            return Err(WorkerError::Fatal(format!("partition {partition} ends at {end}, before {from}")));
+        }
         let Some(part) = self.told(partition) else {
             return Err(forbidden(&format!("Start of partition {partition}, which is not ours")));
         };

@@ -179,6 +179,29 @@ fn the_functions_of_follow_one_event_exist() {
     report("names of \"Follow one event\" that the linked files do not have", &gone);
 }
 
+/// A row of docs/faults.md ends with a link to a test's file and the function's name.
+#[test]
+fn every_fault_names_a_test_that_exists() {
+    let files = tree();
+    let document = files.iter().find(|f| f.path == "docs/faults.md").map_or("", |f| &f.text);
+    let rows = document.lines().filter(|l| l.starts_with("| "));
+    let rows: Vec<&str> = rows.filter(|l| !l.starts_with("| fault |") && !l.starts_with("| ---")).collect();
+    assert!(rows.len() > 25, "docs/faults.md has {} rows", rows.len());
+    let named = |row: &str| -> Option<(String, String)> {
+        let cell = row.trim_end_matches('|').rsplit('|').next()?;
+        let path = cell.split_once("](../")?.1.split_once(')')?.0;
+        Some((path.to_owned(), cell.split('`').nth(1)?.to_owned()))
+    };
+    let exists = |(path, test): &(String, String)| {
+        let source = files.iter().find(|f| f.path == *path).map_or("", |f| &f.text);
+        source.split(&format!("fn {test}(")).next().is_some_and(|before| {
+            before.len() < source.len() && before.lines().rev().take(4).any(|line| line.starts_with("#[t"))
+        })
+    };
+    let findings = rows.into_iter().filter(|row| !named(row).as_ref().is_some_and(exists));
+    report("faults without a test that is there", &findings.map(str::to_owned).collect::<Vec<_>>());
+}
+
 /// Each line of the table of sources: either a file that is there, or the words "not yet".
 #[test]
 fn the_table_of_sources_points_at_code_or_says_not_yet() {

@@ -67,6 +67,11 @@ const TEST_EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/kafka", &["scenarios"], "the contract suite of the three logs"),
     ("services/evenkeel", &["scenarios"], "generated logs and the independent reference"),
     ("services/ingest", &["local"], "a real log behind the real edge"),
+    (
+        "tests/live",
+        &["ingest", "chassis", "telemetry"],
+        "ingest with a clock of the test's own, which a process does not take",
+    ),
 ];
 
 /// An outside crate and the only packages that may name it: (crate, directories, why).

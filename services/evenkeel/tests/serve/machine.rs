@@ -1,101 +1,17 @@
-//! `evenkeel run` and `evenkeel demo` through the real binary: HTTP in, kill -9 in mid-flight, and every
-//! acknowledged event in exactly one stored row.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! One machine under kill -9, its endpoints, what it refuses at the start, the demo and the plan.
 
+use crate::server::{DEADLINE, Server, get, post};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A running `evenkeel run`.
-struct Server {
-    child: Child,
-    ingest: String,
-    admin: String,
-}
-
-impl Server {
-    fn start(data_dir: &Path, more: &[&str]) -> Self {
-        let sets = [
-            "ingest.listen=127.0.0.1:0",
-            "process.admin.listen=127.0.0.1:0",
-            "process.log.filter=error",
-            "coalescer.interval=100ms",
-            "sink.interval=100ms",
-            "local.partitions=2",
-        ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-        command.arg("run").arg("--data-dir").arg(data_dir);
-        for set in sets.iter().chain(more) {
-            command.args(["--set", set]);
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |name: &str| {
-            let line = lines.next().expect("the server prints its addresses").unwrap();
-            assert!(line.starts_with(name), "{line}");
-            let rest = line.split_once("http://").unwrap().1;
-            rest.split_once('/').unwrap().0.to_owned()
-        };
-        let (ingest, admin) = (address("ingest"), address("metrics"));
-        Self { child, ingest, admin }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM; the exit code.
-    fn terminate(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let began = Instant::now();
-        while began.elapsed() < DEADLINE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill().unwrap();
-        panic!("the server did not end after SIGTERM");
-    }
-}
-
-/// One request on a connection of its own: status and body, or nothing if the server died under it.
-fn exchange(address: &str, request: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(DEADLINE)).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let status = answer.split_whitespace().nth(1)?.parse().ok()?;
-    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
-}
-
-fn post(address: &str, body: &str) -> Option<(u16, String)> {
-    let length = body.len();
-    exchange(
-        address,
-        &format!(
-            "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        ),
-    )
-}
-
-fn get(address: &str, path: &str) -> (u16, String) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    exchange(address, &request).unwrap()
-}
+pub type Rows = BTreeMap<(String, i64), (u64, f64)>;
 
 /// Ten events of each of five streams; request `n` of stream `s` begins with seq 10 n.
-fn body(n: u64, start_ms: i64) -> String {
+pub fn body(n: u64, start_ms: i64) -> String {
     let mut body = String::new();
     for stream in 0..5 {
         for at in 0..10 {
@@ -110,8 +26,13 @@ fn body(n: u64, start_ms: i64) -> String {
 }
 
 /// Stored (count, sum of `v`) per stream and 5 s window that starts before `to`.
-fn stored(data_dir: &Path, to: i64) -> BTreeMap<(String, i64), (u64, f64)> {
-    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+pub fn stored(data_dir: &Path, to: i64) -> Rows {
+    stored_as(Command::new(env!("CARGO_BIN_EXE_evenkeel")), data_dir, to)
+}
+
+/// The same asked by a command that ends in the binary.
+pub fn stored_as(mut binary: Command, data_dir: &Path, to: i64) -> Rows {
+    let output = binary
         .args(["query", "windows", "--size", "5s", "--format", "json", "--to", &to.to_string(), "--data-dir"])
         .arg(data_dir)
         .output()
