@@ -110,6 +110,13 @@ live: ## The real binary over a real Kafka and a real Cassandra
 		deploy/ci/step live env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
 		cargo test $(LOCKED) --workspace $$targets
 
+.PHONY: live-long
+live-long: ## Faults one by one, and the simulator's scenarios over real parts (8 minutes; not part of `make test`)
+	$(BINARIES)
+	@targets=$$(deploy/ci/targets live-long); \
+		deploy/ci/step live-long env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
+		cargo test $(LOCKED) --workspace $$targets
+
 # Which live tests `make live-docker` runs.
 DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
 

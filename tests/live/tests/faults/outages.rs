@@ -134,9 +134,13 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
     let mut ingest = site.start("ingest", &[]);
     let at = ingest.address();
     let counted = "evenkeel_coalescer_events_total{outcome=\"counted\",size=\"5000\"}";
-    let mut impatient = site.start("coalescer", &["kafka.group=impatient"]);
-    let mut patient = site
-        .start("coalescer", &["kafka.group=patient", "kafka.timeouts.outage=10m", "process.drain-grace=2s"]);
+    // Ticks far apart: what is delivered after one is not committed when the broker dies.
+    let slow = "coalescer.interval=5s";
+    let mut impatient = site.start("coalescer", &["kafka.group=impatient", slow]);
+    let mut patient = site.start(
+        "coalescer",
+        &["kafka.group=patient", slow, "kafka.timeouts.outage=10m", "process.drain-grace=2s"],
+    );
     deliver(&at, &body(0, start));
     impatient.until("it consumes", |c| c.metric(counted) == Some(50.0));
     patient.until("it consumes", |c| c.metric(counted) == Some(50.0));
