@@ -274,7 +274,7 @@ mod tests {
             "1,234,567",
             "evicted",
             "end ",
-            "1,234 ",
+            "1,234│",
             "duplicate",
             "refused otherwise",
             "ledger (must be 0)",
