@@ -42,7 +42,7 @@ impl Bench {
         let record = |(i, value): (usize, &'static [u8])| RecordRef {
             offset: first_offset + i as u64,
             timestamp_ms: 0,
-            key: None,
+            key: key_of(value),
             value: Some(value),
             headers: &[],
         };
@@ -108,6 +108,13 @@ fn rows_in(outputs: &Outputs) -> usize {
             && matches!(decode_window_record(outputs.value(r).unwrap()), Ok(WindowRecord::Row(_)))
     };
     outputs.records().iter().filter(is_row).count()
+}
+
+/// The key of a record of `events`: its stream.
+fn key_of(value: &[u8]) -> Option<&'static [u8]> {
+    let mut batch = EventBatch::default();
+    evenkeel_codec::decode_batch(value, &mut batch).ok()?;
+    Some(batch.stream_id.leak().as_bytes())
 }
 
 #[test]
