@@ -31,6 +31,7 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
             (Some(&stray), &misrouted),
             (Some("another key"), &events),
             (None, &events),
+            (Some(&good), &events),
             (Some(&good), &closing),
         ],
     );
@@ -39,12 +40,13 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     let mut coalescer = site.start("coalescer", &[]);
     let mut sink = site.start("sink", &[]);
 
-    let dlq = read(&site, Topic::Dlq, "all seven", |found| found.len() >= 7);
+    let dlq = read(&site, Topic::Dlq, "all eight", |found| found.len() >= 8);
     let want = [
         ("events", "0", GARBAGE, "malformed"),
         ("events", "1", FOREIGN, "malformed"),
         ("events", "2", &misrouted, "misrouted"),
         ("events", "3", &events, "misrouted"),
+        ("events", "4", &events, "misrouted"),
         ("windows", "0", GARBAGE, "malformed"),
         ("windows", "1", FOREIGN, "malformed"),
         ("windows", "2", &strange, "misrouted"),
@@ -67,7 +69,7 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     let events = |outcome: &str| {
         coalescer.metric(&format!("evenkeel_coalescer_events_total{{outcome=\"{outcome}\",size=\"5000\"}}"))
     };
-    assert_eq!((events("malformed"), events("misrouted")), (Some(2.0), Some(110.0)));
+    assert_eq!((events("malformed"), events("misrouted")), (Some(2.0), Some(210.0)));
     let rows = |outcome: &str| sink.metric(&format!("evenkeel_sink_rows_total{{outcome=\"{outcome}\"}}"));
     assert_eq!((rows("undecodable"), rows("misrouted")), (Some(2.0), Some(1.0)));
     coalescer.still_runs();
