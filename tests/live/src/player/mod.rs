@@ -43,10 +43,11 @@ const ALIGN_MAX_MS: i64 = 15_000;
 /// Everything after the last step is done within this.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The servers that scenarios share.
+/// The servers that some scenarios share: a broker of theirs, since some freeze it, and a store that all share,
+/// since each has a door of its own to it.
 pub struct Parts {
     kafka: KafkaPart,
-    cassandra: Cassandra,
+    cassandra: Arc<Cassandra>,
     /// How many scenarios want the broker away right now.
     frozen: Mutex<u32>,
 }
@@ -83,23 +84,17 @@ pub struct Played {
 }
 
 impl Parts {
-    /// Finds or starts the servers.
-    pub fn find() -> anyhow::Result<Self> {
-        let (kafka, cassandra) = std::thread::scope(|scope| {
-            let kafka = scope.spawn(KafkaPart::find);
-            let cassandra = Cassandra::find();
-            (kafka.join(), cassandra)
-        });
-        let kafka = kafka.map_err(|_| anyhow::anyhow!("finding a broker panicked"))??;
-        let parts = Self { kafka, cassandra: cassandra?, frozen: Mutex::new(0) };
+    /// Finds or starts a broker beside a store.
+    pub fn beside(cassandra: &Arc<Cassandra>) -> anyhow::Result<Self> {
+        let kafka = KafkaPart::find()?;
         eprintln!(
             "Kafka: {} at {}; CQL: {} at {}",
-            parts.kafka.how(),
-            parts.kafka.address(),
-            parts.cassandra.how(),
-            parts.cassandra.address()
+            kafka.how(),
+            kafka.address(),
+            cassandra.how(),
+            cassandra.address()
         );
-        Ok(parts)
+        Ok(Self { kafka, cassandra: Arc::clone(cassandra), frozen: Mutex::new(0) })
     }
 
     /// Stops the broker until as many have called `thaw_broker`; `false` = it is not ours to stop.
