@@ -267,6 +267,8 @@ impl Transactions {
             };
             records = &records[taken..];
             match refused {
+                // A single send has served already.
+                None if batch == 0 => {}
                 None => self.serve(),
                 Some(error) if classify(&error) == Class::Retry && Instant::now() <= until => {
                     self.serve();

@@ -6,9 +6,10 @@
 //! call moves three records on by one link.
 
 use crate::core::Core;
-use crate::open::NONE;
+use crate::open::{NONE, Window};
 use crate::prefetch::{fetch, fetch_bytes, fetch_slice};
 use crate::registry::Known;
+use crate::stream::Stream;
 
 /// How many records ahead of its [`Core::feed`] a record is best announced.
 pub const AHEAD: usize = 3 * STEP;
@@ -62,14 +63,16 @@ impl Core {
             fetch(stream);
         }
         let earlier = |steps: usize| self.ahead.slots[turn.wrapping_sub(steps * STEP) % RING];
-        if let Some(stream) = self.registry.streams.get(earlier(1)) {
-            fetch_bytes(stream.id.as_bytes());
+        let newest = |stream: &Stream, fetch: fn(&Window)| {
             let newest = stream.series.iter().filter_map(|s| s.open.last());
             newest.filter_map(|&id| self.windows.get(id)).for_each(fetch);
+        };
+        if let Some(stream) = self.registry.streams.get(earlier(1)) {
+            fetch_bytes(stream.id.as_bytes());
+            newest(stream, fetch);
         }
         if let Some(stream) = self.registry.streams.get(earlier(2)) {
-            let newest = stream.series.iter().filter_map(|s| s.open.last());
-            newest.filter_map(|&id| self.windows.get(id)).for_each(|w| fetch_slice(&w.fields));
+            newest(stream, |window| fetch_slice(&window.fields));
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::encode::encode;
 use crate::event::{Event, Stop};
-use crate::feed::feed;
+use crate::feed::{expect_after, feed};
 use crate::recovery::{Cut, Recovery};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
@@ -17,7 +17,7 @@ use evenkeel_seam::CommitMeta;
 use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
 #[cfg(feature = "sabotage")]
 use evenkeel_window::Sabotage;
-use evenkeel_window::{AHEAD, Core, Partition, RecoverError, Settings, TickInput};
+use evenkeel_window::{Core, Partition, RecoverError, Settings, TickInput};
 use std::collections::BTreeMap;
 
 /// Every reason to wake.
@@ -243,9 +243,7 @@ impl Driver {
             return; // a read that a newer assignment has overtaken
         }
         for (n, record) in records.iter().enumerate() {
-            if let Some(key) = records.get(n + AHEAD).and_then(|r| r.key) {
-                held.core.expect(key);
-            }
+            expect_after(&mut held.core, records, n);
             feed(&mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
         }
         held.core.advance(next);

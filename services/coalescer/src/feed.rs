@@ -6,7 +6,7 @@ use crate::event::Event;
 use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
 use evenkeel_model::EventBatch;
 use evenkeel_seam::{Outputs, RecordRef};
-use evenkeel_window::Core;
+use evenkeel_window::{AHEAD, Core};
 
 /// One record into a live core.
 pub(crate) fn feed(
@@ -29,6 +29,14 @@ pub(crate) fn feed(
             undecodable(source, record, &error, outputs);
             out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
         }
+    }
+}
+
+/// The `n`-th of these records is about to be fed: a later one is announced.
+#[inline]
+pub(crate) fn expect_after(core: &mut Core, records: &[RecordRef<'_>], n: usize) {
+    if let Some(key) = records.get(n + AHEAD).and_then(|r| r.key) {
+        core.expect(key);
     }
 }
 

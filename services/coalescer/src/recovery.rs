@@ -1,6 +1,6 @@
 //! "Assigned a partition" of docs/recovery.md: which reads, in which order, and what each feeds.
 
-use crate::feed::stamp;
+use crate::feed::{expect_after, stamp};
 use evenkeel_codec::{decode_batch, decode_mark, decode_row_head};
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_seam::{CommitMeta, LogAction, RecordRef};
@@ -83,7 +83,8 @@ impl Recovery {
             return;
         }
         self.records += records.len() as u64;
-        for record in records {
+        for (n, record) in records.iter().enumerate() {
+            expect_after(core, records, n);
             let value = record.value.unwrap_or_default();
             let read = match self.step {
                 Step::Marks => decode_mark(value).map(|mark| core.replay_mark(&mark)),

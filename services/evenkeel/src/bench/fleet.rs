@@ -1,10 +1,20 @@
 //! What the benches' devices send.
 
-use evenkeel_model::{EventBatch, FieldColumn};
+use evenkeel_model::{EventBatch, FieldColumn, partition_of};
 
 /// The id of the n-th device.
 pub fn device(n: usize) -> String {
     format!("device/{n:08}")
+}
+
+/// The first devices, each with its partition.
+pub fn placed(devices: usize, partitions: u32) -> Vec<(String, u32)> {
+    let place = |n| {
+        let id = device(n);
+        let partition = partition_of(&id, partitions);
+        (id, partition)
+    };
+    (0..devices).map(place).collect()
 }
 
 /// A batch of that many events with seq and 4 fields; stream and times are left to fill in.

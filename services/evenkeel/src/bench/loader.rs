@@ -1,13 +1,11 @@
 //! Records into the events topic, as fast as the log takes them.
 
+use super::Outcome;
 use evenkeel_codec::encode_batch;
 use evenkeel_kafka::{KafkaAppender, KafkaConfig};
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
-use std::error::Error;
 use std::time::Duration;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Records per ticket.
 const RECORDS_PER_APPEND: usize = 1_000;

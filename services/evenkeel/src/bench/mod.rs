@@ -11,3 +11,6 @@ mod report;
 mod topics;
 
 pub use report::Report;
+
+/// Whatever went wrong, for a person.
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -71,7 +71,8 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
 fn as_json(sum: &Plan, budget: Option<u64>) -> serde_json::Value {
     json!({
         "per_stream_bytes": sum.per_stream_bytes, "per_quiet_stream_bytes": sum.per_quiet_bytes,
-        "steady_bytes": sum.steady_bytes, "resident_bytes": sum.resident_bytes, "storm_bytes": sum.storm_bytes, "worst_bytes": sum.worst_bytes,
+        "steady_bytes": sum.steady_bytes, "resident_bytes": sum.resident_bytes,
+        "storm_bytes": sum.storm_bytes, "worst_bytes": sum.worst_bytes,
         "rows_per_second": sum.rows_per_second, "budget_bytes": budget,
         "fits": budget.is_none_or(|b| sum.steady_bytes <= b),
     })

@@ -8,15 +8,14 @@ mod bare;
 mod fill;
 mod whole;
 
-use super::cpu;
 use super::report::{Goal, Machine, Measured, Report, median};
 use super::topics::Made;
+use super::{Outcome, cpu};
 use evenkeel_kafka::{KafkaConfig, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
 use evenkeel_telemetry::Emitter;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 /// CPU per event ≤ 2 × the bare consumer with one event per record …
@@ -58,8 +57,6 @@ struct Took {
     cpu: f64,
     wall: f64,
 }
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Runs the bench.
 pub fn run(options: &Options, emitter: &Emitter, say: &mut dyn FnMut(&str)) -> Outcome<Report> {

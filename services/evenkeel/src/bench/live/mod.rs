@@ -7,14 +7,12 @@ pub mod recovery;
 mod rows;
 mod traffic;
 
+use super::Outcome;
 use super::topics::Made;
 use evenkeel_kafka::KafkaConfig;
 use process::Process;
-use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Where and how large.
 #[derive(Debug, Clone)]

@@ -2,10 +2,9 @@
 //! in every tick.
 
 use super::Outcome;
-use crate::bench::fleet::{batch_of, device};
+use crate::bench::fleet::{batch_of, placed};
 use crate::bench::loader::Loader;
 use evenkeel_kafka::KafkaConfig;
-use evenkeel_model::partition_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -69,14 +68,7 @@ struct Sender {
 impl Sender {
     fn new(config: &KafkaConfig, streams: usize) -> Outcome<Self> {
         let loader = Loader::new(config)?;
-        let partitions = loader.partitions();
-        let streams: Vec<_> = (0..streams)
-            .map(|n| {
-                let id = device(n);
-                let partition = partition_of(&id, partitions);
-                (id, partition)
-            })
-            .collect();
+        let streams = placed(streams, loader.partitions());
         Ok(Self { loader, seqs: vec![0; streams.len()], streams })
     }
 
