@@ -1,6 +1,7 @@
 //! Puts a log into states that only a crash leaves behind. For tests.
 //! Owns: transactions that nobody ends, logs that lost their beginning, topics that grew. Never: compiled into the product (feature `faults`).
 
+use crate::config::Isolation;
 use crate::txn::{TxnContext, headers_of};
 use crate::{ConnectError, KafkaConfig, scout::init_transactions};
 use evenkeel_model::Topic;
@@ -75,6 +76,22 @@ impl OpenTransaction {
     pub fn commit(self) -> Result<(), ConnectError> {
         self.producer.commit_transaction(self.patience).map_err(|e| ConnectError::refused("commit", e))
     }
+}
+
+/// Waits until no transaction is about to change the group's committed offset. A commit is answered before
+/// its markers are written, and a broker that is the only one and dies in between forgets them at its start
+/// ("these partitions are likely deleted", Kafka 4.3): the offset then stays unstable for good. Whoever
+/// kills a broker to see something else waits for this first.
+pub fn settled(config: &KafkaConfig, group: &str, topic: Topic, partition: u32) -> Result<(), ConnectError> {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    let consumer: BaseConsumer = config
+        .consumer(group, Isolation::Committed)?
+        .create()
+        .map_err(|e| ConnectError::refused("making the consumer", e))?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&config.topic(topic), partition as i32);
+    let found = consumer.committed_offsets(list, config.timeouts.connect.duration());
+    found.map(|_| ()).map_err(|e| ConnectError::refused(format!("the offset of {group} did not settle"), e))
 }
 
 /// Deletes the records of a partition before an offset, as retention does.

@@ -86,6 +86,7 @@ fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
     sink.until("the first rows are stored", |s| written(s) > 0.0);
     let before = [&ingest, &coalescer, &sink].map(Service::resident);
 
+    site.settle();
     broker.kill().unwrap();
     let refused = (0..3).map(|_| post_with(&at, "", &body(10, start)).unwrap());
     for reply in refused {

@@ -1,7 +1,10 @@
 //! Where a test's processes run: topics and keyspace of its own, services of the real binary, what they say.
 
+use evenkeel_kafka::KafkaConfig;
+use evenkeel_kafka::faults::settled;
 use evenkeel_live::parts::cassandra::Cassandra;
 use evenkeel_live::parts::kafka::{KafkaPart, fresh_prefix};
+use evenkeel_model::Topic;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -128,6 +131,17 @@ impl Site {
     pub fn make_tables(&self) {
         let output = self.run(&["cql", "migrate"], &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Waits until the commits of coalescer and sink are over, markers and all.
+    pub fn settle(&self) {
+        let config =
+            KafkaConfig { brokers: self.brokers.clone(), prefix: self.prefix.clone(), ..Default::default() };
+        for (service, topic) in [("coalescer", Topic::Events), ("sink", Topic::Windows)] {
+            for partition in 0..PARTITIONS {
+                settled(&config, &config.group_of(service), topic, partition).unwrap();
+            }
+        }
     }
 
     /// Starts a service and waits until it says where its admin endpoints are.

@@ -2,6 +2,7 @@
 
 use crate::member::{Member, Told, on, send};
 use evenkeel_kafka::KafkaAppender;
+use evenkeel_kafka::faults::settled;
 use evenkeel_live::parts::kafka::LocalBroker;
 use evenkeel_model::Topic;
 use std::time::Duration;
@@ -17,6 +18,7 @@ fn a_broker_that_dies_and_returns_costs_no_record_and_is_not_taken_for_silence()
     assert_eq!(worker.record().2, "a");
     worker.committed(0, 1);
     worker.at_end();
+    settled(&config, &config.group_of("coalescer"), Topic::Events, 0).unwrap();
     broker.kill().unwrap();
     // The statistics of the last answered fetch may still be on their way; after them, silence.
     for _ in 0..20 {
