@@ -36,10 +36,10 @@ pub struct Comparison {
 pub fn compare(live: &Played, sim: &Report) -> Comparison {
     let mut comparison = Comparison::default();
     let unsure = comparison.admission(live, &sim.reference);
-    comparison.outcomes(live, sim, unsure.len());
+    comparison.outcomes(live, sim, &unsure);
     let (real, simulated) = (log_rows(&live.evidence), log_rows(&sim.evidence));
     for (key, row) in &simulated {
-        let Some(other) = real.get(key).filter(|_| !unsure.contains(key)) else { continue };
+        let Some(other) = real.get(key).filter(|_| !unsure.contains_key(key)) else { continue };
         match difference(&plain(row), &plain(other)) {
             None => comparison.rows += 1,
             Some(what) => comparison.differences.push(format!("{}: {what}", name(key))),
@@ -49,30 +49,32 @@ pub fn compare(live: &Played, sim: &Report) -> Comparison {
 }
 
 impl Comparison {
-    /// Which windows hold which events; returns those of which it cannot be told.
-    fn admission(&mut self, live: &Played, simulated: &Reference) -> BTreeSet<RowKey> {
+    /// Which windows hold which events; returns those of which it cannot be told, with how many events
+    /// differ.
+    fn admission(&mut self, live: &Played, simulated: &Reference) -> BTreeMap<RowKey, usize> {
         let real = &live.finding.reference;
         let margin_ms = live.sent.slip_ms + MARGIN_MS;
         let keys: BTreeSet<&RowKey> = real.windows.keys().chain(simulated.windows.keys()).collect();
-        let mut unsure = BTreeSet::new();
+        let mut unsure = BTreeMap::new();
         for key in keys.into_iter().filter(|key| !live.open.contains(*key)) {
             let of = |reference: &Reference| reference.windows.get(key).cloned().unwrap_or_default();
             let (real, simulated) = (of(real), of(simulated));
-            if identities(&real) == identities(&simulated) {
+            let (in_real, in_simulated) = (identities(&real), identities(&simulated));
+            if in_real == in_simulated {
                 self.windows += 1;
                 continue;
             }
+            let only = |of: &[Identity], other: &[Identity]| -> Vec<Identity> {
+                of.iter().filter(|event| !other.contains(event)).cloned().collect()
+            };
+            let (mut more, mut less) = (only(&in_real, &in_simulated), only(&in_simulated, &in_real));
             let close = |event: &Event| is_close(event, &live.scenario.settings, margin_ms);
             let twice = live.sent.again.contains(&key.stream_id) && real.iter().any(|e| e.seq.is_none());
-            unsure.insert(key.clone());
+            unsure.insert(key.clone(), more.len() + less.len());
             if twice || real.iter().chain(&simulated).any(close) {
                 self.undetermined += 1;
             } else {
-                let (real, simulated) = (identities(&real), identities(&simulated));
-                let only = |of: &[Identity], other: &[Identity]| -> Vec<Identity> {
-                    of.iter().filter(|event| !other.contains(event)).take(4).cloned().collect()
-                };
-                let (more, less) = (only(&real, &simulated), only(&simulated, &real));
+                [&mut more, &mut less].map(|events| events.truncate(4));
                 let what = format!("{}: only in the real log {more:?}, only simulated {less:?}", name(key));
                 self.differences.push(what);
             }
@@ -81,7 +83,7 @@ impl Comparison {
     }
 
     /// Consumed and refused, per size. Every repeated batch and every undetermined event may move a count.
-    fn outcomes(&mut self, live: &Played, sim: &Report, unsure: usize) {
+    fn outcomes(&mut self, live: &Played, sim: &Report, unsure: &BTreeMap<RowKey, usize>) {
         let events = |evidence: &Evidence| -> usize {
             evidence.events.iter().map(|record| record.batch.as_ref().map_or(1, |batch| batch.len())).sum()
         };
@@ -92,6 +94,9 @@ impl Comparison {
         }
         let settings = &live.scenario.settings;
         for size_ms in settings.sizes_ms() {
+            let differ =
+                unsure.iter().filter(|(key, _)| key.span.size_ms == size_ms).map(|(_, events)| events);
+            let differ = repeated + differ.sum::<usize>();
             let total = |reference: &Reference, reason: DropReason| -> u64 {
                 let tallies = (0..settings.partitions).map(|p| reference.tally(p, size_ms, u64::MAX));
                 tallies.map(|tally| tally.refused[reason.index()]).sum()
@@ -103,7 +108,7 @@ impl Comparison {
                     (total(&live.finding.reference, reason), total(&sim.reference, reason));
                 if real == simulated {
                     self.counts += 1;
-                } else if real.abs_diff(simulated) > (repeated + unsure) as u64 {
+                } else if real.abs_diff(simulated) > differ as u64 {
                     let what = format!("size {size_ms}: {real} events {reason}, {simulated} simulated");
                     self.differences.push(what);
                 }

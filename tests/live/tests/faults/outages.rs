@@ -145,7 +145,18 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
     deliver(&at, &body(0, start));
     impatient.until("it consumes", |c| c.metric(counted) == Some(50.0));
     patient.until("it consumes", |c| c.metric(counted) == Some(50.0));
-    deliver(&at, &body(1, start)); // so that the next tick has something to commit
+    // Until something was consumed that is not committed: no tick since.
+    let ticks = |of: &Service| of.metric("evenkeel_coalescer_tick_duration_seconds_count");
+    for n in 1.. {
+        let before = [&impatient, &patient].map(ticks);
+        deliver(&at, &body(n, start));
+        let all = Some(50.0 * (n + 1) as f64);
+        impatient.until("it consumes", |c| c.metric(counted) == all);
+        patient.until("it consumes", |c| c.metric(counted) == all);
+        if [&impatient, &patient].map(ticks) == before {
+            break;
+        }
+    }
     broker.kill().unwrap();
     let (code, said) = impatient.ended();
     assert_eq!(code, Some(5), "{said}");
