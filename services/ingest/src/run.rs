@@ -11,7 +11,8 @@ use crate::config::{Config, ConfigMisfit};
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
-use crate::upload::Edge;
+use crate::delivery::Edge;
+use crate::meters::Protocol;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
@@ -177,6 +178,7 @@ impl Ingest {
             partitions: self.appender.partitions(),
             in_flight_bytes_max: config.in_flight_max.bytes(),
             rated: config.device.rate_max > 0,
+            web_socket: config.web_socket_limits(),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
         // Room for every request there can be: each has one append at most.
