@@ -148,7 +148,13 @@ mod tests {
         learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1, bytes: 1 });
         for i in 0..50 {
             let (requests, bytes) = (1 + i % 4, u64::from(i * 37 % 11) * 10_000);
-            queued(&mut learnt, 100_000 + u64::from(i) * 20_000, requests, bytes, u64::from(requests) * 300 + bytes / 100);
+            queued(
+                &mut learnt,
+                100_000 + u64::from(i) * 20_000,
+                requests,
+                bytes,
+                u64::from(requests) * 300 + bytes / 100,
+            );
         }
         assert!((learnt.fixed_us() - 300.0).abs() < 1.0, "{}", learnt.fixed_us());
         assert_eq!(learnt.round_trip_us(), 1000.0);
@@ -169,7 +175,13 @@ mod tests {
         let mut learnt = Learnt::default();
         for i in 1..10 {
             let acked_us = i * 5000;
-            learnt.answer(Sample { acked_us, sent_us: acked_us - 1000, previous_us: Some(acked_us - 500), requests: 1, bytes: 9 });
+            learnt.answer(Sample {
+                acked_us,
+                sent_us: acked_us - 1000,
+                previous_us: Some(acked_us - 500),
+                requests: 1,
+                bytes: 9,
+            });
         }
         assert_eq!((learnt.fixed_us(), learnt.round_trip_us()), (0.0, 1000.0));
     }
@@ -181,7 +193,13 @@ mod tests {
         queued(&mut learnt, 200_000, 1, 10, 400);
         assert!(learnt.fixed_us() > 0.0);
         for at in [6_000_000, 11_000_000, 16_000_000] {
-            learnt.answer(Sample { acked_us: at, sent_us: at - 3000, previous_us: None, requests: 1, bytes: 1 });
+            learnt.answer(Sample {
+                acked_us: at,
+                sent_us: at - 3000,
+                previous_us: None,
+                requests: 1,
+                bytes: 1,
+            });
         }
         assert_eq!((learnt.round_trip_us(), learnt.fixed_us()), (3000.0, 0.0));
     }

@@ -120,7 +120,8 @@ fn rate(settings: &Rate, view: &View) -> Ruling {
     if view.fill > panic_above {
         return watching(view, by(view, Mode::Panic, panic_bytes, u64::MAX));
     }
-    let (mode, threshold, due) = by_rate(view, (warm_per_s, hot_per_s), cold_ms.saturating_mul(1000), bytes_max);
+    let (mode, threshold, due) =
+        by_rate(view, (warm_per_s, hot_per_s), cold_ms.saturating_mul(1000), bytes_max);
     watching(view, by(view, mode, threshold, due))
 }
 
