@@ -74,7 +74,9 @@ struct Flight {
     seal: Seal,
     sent_us: u64,
     charge: u64,
-    requests: u32,
+    requests: f64,
+    /// As learnt when it left, µs.
+    cost_us: f64,
 }
 
 /// The state machine of one partition leader.
@@ -90,6 +92,9 @@ pub struct Lane {
     rate: RollingRate,
     learnt: Learnt,
     next: u64,
+    /// Learnt cost of the sends in flight, µs, and when the broker will be done with them.
+    flight_cost_us: f64,
+    done_us: f64,
     last_send_us: Option<u64>,
     last_ack_us: Option<u64>,
     mode: Mode,
@@ -111,6 +116,8 @@ impl Lane {
             rate: RollingRate::new(),
             learnt: Learnt::default(),
             next: 0,
+            flight_cost_us: 0.0,
+            done_us: 0.0,
             last_send_us: None,
             last_ack_us: None,
             mode: Mode::Idle,
@@ -151,6 +158,8 @@ impl Lane {
             bytes: flight.seal.bytes,
         });
         self.last_ack_us = Some(now_us);
+        // The guess starts afresh at each answer, so that neither a stall nor a wrong cost adds up.
+        self.done_us = now_us as f64 + self.flight_cost_us;
         Some(flight.seal)
     }
 
@@ -164,6 +173,8 @@ impl Lane {
         let at = self.flight.iter().position(|f| f.seal.send == send)?;
         let flight = self.flight.remove(at)?;
         self.flight_bytes -= flight.seal.bytes;
+        // An empty flight costs nothing, whatever rounding left.
+        self.flight_cost_us = if self.flight.is_empty() { 0.0 } else { self.flight_cost_us - flight.cost_us };
         admission.give(flight.charge);
         Some(flight)
     }
@@ -207,14 +218,16 @@ impl Lane {
             rate_changes_us: self.rate.next_change_us(),
             fill: admission.fill(),
             round_trip_us: self.learnt.round_trip_us(),
-            fixed_us: f64::from(self.requests_of(self.queue.len())) * self.learnt.fixed_us(),
+            fixed_us: self.learnt.fixed_us(),
+            done_us: self.done_us,
             bytes_per_send_max: self.caps.bytes_per_send_max,
         }
     }
 
-    /// The requests of a send of `items`: a request is of one partition, and an item is in one.
-    fn requests_of(&self, items: usize) -> u32 {
-        u32::try_from(items).unwrap_or(u32::MAX).min(self.partitions)
+    /// The requests that a send of `items` makes: one per partition met, if partitions are met by chance.
+    fn requests_of(&self, items: usize) -> f64 {
+        let partitions = f64::from(self.partitions);
+        partitions * (1.0 - (1.0 - 1.0 / partitions).powi(i32::try_from(items).unwrap_or(i32::MAX)))
     }
 
     /// As many of the oldest items as fit one send; at least one, because offers larger than a send are refused.
@@ -235,7 +248,10 @@ impl Lane {
         self.next += 1;
         let seal = Seal { send: SendId(self.next), items, bytes, events };
         let requests = self.requests_of(items);
-        self.flight.push_back(Flight { seal, sent_us: now_us, charge, requests });
+        let cost_us = self.learnt.cost_us(requests, bytes) * self.policy.stretch();
+        self.flight.push_back(Flight { seal, sent_us: now_us, charge, requests, cost_us });
+        self.flight_cost_us += cost_us;
+        self.done_us = self.done_us.max(now_us as f64) + cost_us;
         self.queued_bytes -= bytes;
         self.flight_bytes += bytes;
         self.last_send_us = Some(now_us);

@@ -21,7 +21,8 @@ pub(crate) struct Sample {
     pub sent_us: u64,
     /// The answer before this one, if any.
     pub previous_us: Option<u64>,
-    pub requests: u32,
+    /// Requests that the send was expected to make.
+    pub requests: f64,
     pub bytes: u64,
 }
 
@@ -75,7 +76,7 @@ impl Learnt {
         self.round_trip.add(acked_us, round_trip);
         let queued = shortest.is_some_and(|min| round_trip as f64 > QUEUED_ABOVE * min as f64);
         if let Some(previous) = previous_us.filter(|p| queued && *p > sent_us) {
-            self.fit.add(f64::from(requests), bytes as f64, acked_us.saturating_sub(previous) as f64);
+            self.fit.add(requests, bytes as f64, acked_us.saturating_sub(previous) as f64);
             self.fitted_at_us = acked_us;
         }
     }
@@ -87,7 +88,13 @@ impl Learnt {
 
     /// The fixed cost of a request, µs; 0 while nothing has queued.
     pub(crate) fn fixed_us(&self) -> f64 {
-        self.fit.fixed()
+        self.fit.costs().0
+    }
+
+    /// What a send of `requests` and `bytes` costs the broker, µs; 0 while nothing has queued.
+    pub(crate) fn cost_us(&self, requests: f64, bytes: u64) -> f64 {
+        let (fixed, slope) = self.fit.costs();
+        requests * fixed + bytes as f64 * slope
     }
 }
 
@@ -114,17 +121,19 @@ impl Fit {
         }
     }
 
-    fn fixed(&self) -> f64 {
+    /// Fixed cost of a request and cost of a byte, µs.
+    fn costs(&self) -> (f64, f64) {
         if self.rr == 0.0 {
-            return 0.0;
+            return (0.0, 0.0);
         }
         let all = self.ry / self.rr;
         let det = self.rr * self.bb - self.rb * self.rb;
         // Sends of one shape cannot tell the two costs apart: then all of it counts as fixed, the careful side.
         if det < 0.01 * self.rr * self.bb {
-            return all;
+            return (all, 0.0);
         }
-        ((self.bb * self.ry - self.rb * self.by) / det).clamp(0.0, all)
+        let fixed = ((self.bb * self.ry - self.rb * self.by) / det).clamp(0.0, all);
+        (fixed, ((self.by - fixed * self.rb) / self.bb).max(0.0))
     }
 }
 
@@ -132,7 +141,7 @@ impl Fit {
 mod tests {
     use super::*;
 
-    fn queued(learnt: &mut Learnt, at: u64, requests: u32, bytes: u64, cost: u64) {
+    fn queued(learnt: &mut Learnt, at: u64, requests: f64, bytes: u64, cost: u64) {
         learnt.answer(Sample {
             acked_us: at,
             sent_us: at - cost - 10_000,
@@ -145,15 +154,15 @@ mod tests {
     #[test]
     fn the_fixed_cost_is_told_from_that_of_the_bytes() {
         let mut learnt = Learnt::default();
-        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1, bytes: 1 });
-        for i in 0..50 {
-            let (requests, bytes) = (1 + i % 4, u64::from(i * 37 % 11) * 10_000);
+        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1.0, bytes: 1 });
+        for i in 0u32..50 {
+            let (requests, bytes) = (f64::from(1 + i % 4), u64::from(i * 37 % 11) * 10_000);
             queued(
                 &mut learnt,
                 100_000 + u64::from(i) * 20_000,
                 requests,
                 bytes,
-                u64::from(requests) * 300 + bytes / 100,
+                requests as u64 * 300 + bytes / 100,
             );
         }
         assert!((learnt.fixed_us() - 300.0).abs() < 1.0, "{}", learnt.fixed_us());
@@ -163,9 +172,9 @@ mod tests {
     #[test]
     fn sends_of_one_shape_count_as_all_fixed() {
         let mut learnt = Learnt::default();
-        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1, bytes: 1 });
+        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1.0, bytes: 1 });
         for i in 0..10 {
-            queued(&mut learnt, 100_000 + i * 20_000, 4, 10_000, 1200);
+            queued(&mut learnt, 100_000 + i * 20_000, 4.0, 10_000, 1200);
         }
         assert!((learnt.fixed_us() - 300.0).abs() < 1e-9);
     }
@@ -179,7 +188,7 @@ mod tests {
                 acked_us,
                 sent_us: acked_us - 1000,
                 previous_us: Some(acked_us - 500),
-                requests: 1,
+                requests: 1.0,
                 bytes: 9,
             });
         }
@@ -189,15 +198,15 @@ mod tests {
     #[test]
     fn the_shortest_round_trip_and_the_cost_are_forgotten_in_time() {
         let mut learnt = Learnt::default();
-        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1, bytes: 1 });
-        queued(&mut learnt, 200_000, 1, 10, 400);
+        learnt.answer(Sample { acked_us: 1000, sent_us: 0, previous_us: None, requests: 1.0, bytes: 1 });
+        queued(&mut learnt, 200_000, 1.0, 10, 400);
         assert!(learnt.fixed_us() > 0.0);
         for at in [6_000_000, 11_000_000, 16_000_000] {
             learnt.answer(Sample {
                 acked_us: at,
                 sent_us: at - 3000,
                 previous_us: None,
-                requests: 1,
+                requests: 1.0,
                 bytes: 1,
             });
         }

@@ -71,8 +71,10 @@ pub(crate) struct View {
     /// How full the admission budget is, 0 to 1.
     pub fill: f64,
     pub round_trip_us: f64,
-    /// Fixed cost of the next send: its requests times the learnt f, µs.
+    /// Learnt fixed cost of a request, µs.
     pub fixed_us: f64,
+    /// When the broker will be done with what is in flight, as far as costs are learnt, µs.
+    pub done_us: f64,
     pub bytes_per_send_max: u64,
 }
 
@@ -164,7 +166,7 @@ fn watching(view: &View, ruling: Ruling) -> Ruling {
 }
 
 fn self_clocked(settings: &SelfClocked, view: &View) -> Ruling {
-    let SelfClocked { in_flight_max, alpha, rho } = *settings;
+    let SelfClocked { in_flight_max, alpha, backlog_requests, .. } = *settings;
     let full = view.bytes_per_send_max;
     if view.in_flight == 0 {
         return Ruling { verdict: Verdict::Seal, mode: Mode::Clear, threshold_bytes: 1 };
@@ -172,7 +174,7 @@ fn self_clocked(settings: &SelfClocked, view: &View) -> Ruling {
     if view.in_flight >= in_flight_max {
         return Ruling { verdict: Verdict::Busy, mode: Mode::Busy, threshold_bytes: full };
     }
-    let gap_us = (alpha * view.round_trip_us).max(view.fixed_us / rho.max(0.01));
-    let due = view.last_send_us.unwrap_or(0).saturating_add(gap_us.ceil() as u64);
+    let spaced = view.last_send_us.unwrap_or(0) as f64 + alpha * view.round_trip_us;
+    let due = spaced.max(view.done_us - backlog_requests * view.fixed_us).max(0.0).ceil() as u64;
     by(view, Mode::Paced, full, due)
 }

@@ -11,7 +11,7 @@ use super::noise::{pareto, uniform};
 pub struct Broker {
     /// Shown in tables.
     pub name: &'static str,
-    /// Partitions of ours that it leads: a send makes at most so many requests.
+    /// Partitions of ours that it leads, at most 64: a send makes at most so many requests.
     pub partitions: u32,
     /// Fixed cost of a request at full speed, µs.
     pub request_us: f64,
@@ -58,11 +58,6 @@ impl Broker {
             network_us: 1_000.0,
             ..Self::ordinary()
         }
-    }
-
-    /// The requests that a send of `items` makes.
-    pub(super) fn requests_of(&self, items: usize) -> u32 {
-        u32::try_from(items).unwrap_or(u32::MAX).min(self.partitions)
     }
 
     /// Latency of a lone item of `bytes` that leaves at once, µs.

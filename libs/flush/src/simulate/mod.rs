@@ -7,9 +7,9 @@
 //! Two figures per event: its latency from arrival to acknowledgement, and the latency a policy *added*: what
 //! remains after subtracting the latency of a lone item that came at the same moment to the same broker without load.
 //!
-//! What is simplified: an item is in one partition and its partition is not drawn, so a send makes min(items,
-//! partitions) requests. What is sealed stays sealed and waits for the sender's `in_flight_max`; real log
-//! clients merge what waits there, which spares blind policies some of their small requests.
+//! What is simplified: an item is in one partition, drawn at random, and a send makes one request per partition
+//! that it meets. What is sealed stays sealed and waits for the sender's `in_flight_max`; real log clients merge
+//! what waits there, which spares blind policies some of their small requests.
 
 mod broker;
 mod noise;
@@ -112,11 +112,18 @@ impl<'a> Player<'a> {
         self.outcome
     }
 
+    /// How many partitions the oldest `items` are in: a request each.
+    fn partitions_of(&self, items: usize) -> u32 {
+        let partitions = u64::from(self.world.broker.partitions.clamp(1, 64));
+        let of = |index: &usize| u64::from(self.world.arrivals[*index].key) % partitions;
+        self.waiting.iter().take(items).fold(0u64, |met, index| met | 1 << of(index)).count_ones()
+    }
+
     fn poll(&mut self, now: u64) {
         self.wake_us = loop {
             match self.lane.poll(now, &self.admission) {
                 Decision::Seal(seal) => {
-                    let requests = self.world.broker.requests_of(seal.items);
+                    let requests = self.partitions_of(seal.items);
                     let acked_us =
                         self.served.send(&self.world.broker, self.world.seed, now, requests, seal.bytes);
                     self.answers.push_back((acked_us, seal.send));

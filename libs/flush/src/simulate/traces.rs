@@ -2,7 +2,7 @@
 //!
 //! Owns: the named traces and the arrivals drawn from them. Never: knowledge of a policy.
 
-use super::noise::{exponential, pareto};
+use super::noise::{exponential, pareto, uniform};
 
 /// Bytes of an event on the wire.
 const EVENT_BYTES: f64 = 100.0;
@@ -34,6 +34,8 @@ pub(super) struct Arrival {
     pub bytes: u32,
     pub events: u32,
     pub segment: usize,
+    /// Its partition is this modulo their number.
+    pub key: u32,
 }
 
 impl Trace {
@@ -74,7 +76,7 @@ impl Trace {
     /// Every named trace; `seed` draws the Pareto one.
     pub fn all(seed: u64) -> Vec<Self> {
         vec![
-            Self::steady("idle", 5.0, 60),
+            Self::steady("idle", 10.0, 400),
             Self::steady("500 ev/s", 500.0, 30),
             Self::steady("5K ev/s", 5_000.0, 20),
             Self::steady("50K ev/s", 50_000.0, 20),
@@ -99,7 +101,14 @@ impl Trace {
                     break;
                 }
                 let bytes = (events * EVENT_BYTES) as u32;
-                arrivals.push(Arrival { at_us: at as u64, bytes, events: events as u32, segment });
+                let key = uniform(seed, 13, drawn) * f64::from(u32::MAX);
+                arrivals.push(Arrival {
+                    at_us: at as u64,
+                    bytes,
+                    events: events as u32,
+                    segment,
+                    key: key as u32,
+                });
             }
             start_us = end_us;
         }
