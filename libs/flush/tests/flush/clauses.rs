@@ -24,7 +24,7 @@ impl Bench {
     }
 
     fn offer(&mut self, now: u64, bytes: u32) {
-        self.lane.offer(now, bytes, 1, &mut self.admission).unwrap();
+        self.lane.offer(now, bytes, 1, &mut self.admission).expect("the budget has room");
     }
 
     fn poll(&mut self, now: u64) -> Decision {
@@ -57,7 +57,7 @@ fn at_rate(policy: Policy, per_s: u32) -> (Bench, u64) {
     let mut bench = Bench::new(Policy::Linger(Linger { linger_ms: 0, ..Linger::default() }));
     for i in 0..500 {
         let now = i * 10 * MS;
-        bench.lane.offer(now, per_s, per_s / 100, &mut bench.admission).unwrap();
+        bench.lane.offer(now, per_s, per_s / 100, &mut bench.admission).expect("the budget has room");
         bench.flush(now);
     }
     bench.lane.set_policy(policy, Caps::default());
