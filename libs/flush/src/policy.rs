@@ -104,7 +104,7 @@ pub struct RateMerged {
 /// In other words the gap behind a send is g = max(α · RTT_min, (partitions · f + bytes · c) / ρ − backlog), less
 /// what the broker has done meanwhile. What the simulation taught about it ([`crate::simulate`]):
 ///
-/// * A gap that counts the fixed cost of the *next* send and no backlog is up to 1.5 × the oracle's p99: it holds back
+/// * A gap that counts the fixed cost of the *next* send and no backlog is 1.3 to 1.5 × the oracle's p99: it holds back
 ///   small sends whose waiting saves nothing (few items meet few partitions, so they share no request), and forgets
 ///   that the bytes of a large send take time too (at 200K events/s before a slow broker, 1.7 ×).
 /// * The guess of what the broker still has to do is set right at each answer; without that it drifts at stalls.

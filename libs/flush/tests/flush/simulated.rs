@@ -16,7 +16,8 @@ fn worlds(seed: u64) -> Vec<(String, World)> {
 
 #[test]
 fn self_clocked_p99_is_not_above_the_rate_rules_on_any_trace() {
-    for (name, world) in worlds(1) {
+    // Seed 1 was looked at when the defaults were chosen, seed 5 was not.
+    for (name, world) in [1, 5].into_iter().flat_map(worlds) {
         let own = world.play(&Policy::default());
         let rate = world.play(&Policy::Rate(Rate::default()));
         assert_eq!(own.refused_events, 0, "{name}");
