@@ -5,15 +5,17 @@
 //! nobody reads has `write-timeout`. HTTP/1.1 only: devices speak it, and it has a timer for slow heads.
 //! Bound: past `connections-max` nothing is accepted; clients wait in the kernel's backlog.
 
-use crate::http::answer;
-use crate::stall::WriteStall;
 use crate::delivery::Edge;
+use crate::http::answer;
 use crate::meters::Protocol;
+use crate::stall::WriteStall;
 use crate::ws::{self, Upgrade};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,7 +57,6 @@ pub(crate) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -88,12 +89,9 @@ pub(crate) async fn serve(
             .max_headers(limits.headers_max)
             .serve_connection(io, service)
             .with_upgrades();
-        let connection = graceful.watch(connection);
         let (shared, phases) = (Arc::clone(&edge), phase.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
+            http_to_its_end(connection, phases.clone()).await;
             let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(upgrade) = upgrade {
                 ws::serve(shared, upgrade, phases).await;
@@ -104,15 +102,36 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
-    let closing = async {
-        graceful.shutdown().await;
-        while connections.join_next().await.is_some() {}
-    };
+    let closing = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(CLOSING_TIME, closing).await.is_err() {
         tracing::warn!("connections were cut: their clients did not read the last answer");
     }
     connections.shutdown().await;
 }
+
+/// Serves HTTP until the client goes, the connection becomes something else, or the phase is `Closing`.
+async fn http_to_its_end<S>(connection: Http<S>, mut phases: watch::Receiver<Phase>)
+where
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
 /// The next connection, once there is room for it. Cancel-safe.
 async fn accept(

@@ -97,7 +97,10 @@ impl Auth {
             }
             let streams = entry.streams.into_iter().map(Pattern).collect();
             let hash = *blake3::hash(entry.token.as_bytes()).as_bytes();
-            if by_hash.insert(hash, Arc::new(Credential { name: name.clone(), streams, anonymous: false })).is_some() {
+            if by_hash
+                .insert(hash, Arc::new(Credential { name: name.clone(), streams, anonymous: false }))
+                .is_some()
+            {
                 return Err(format!("credential {name:?}: another credential has the same token"));
             }
         }

@@ -5,11 +5,11 @@
 //! compression bomb meets its cap, and the budget, long before memory does.
 
 use crate::auth::Credential;
-use crate::unpack::Unpack;
-pub(crate) use crate::unpack::Encoding;
 use crate::collect::{CollectLimits, Collector, Group};
 use crate::problem::{Kind, Problem};
 use crate::split::{Shape, SplitError, Splitter};
+pub(crate) use crate::unpack::Encoding;
+use crate::unpack::Unpack;
 use crate::verdict::Rejected;
 use bytes::Bytes;
 use evenkeel_codec::decode_batch;

@@ -121,7 +121,9 @@ mod tests {
         let message = Bytes::from_static(br#"{"id": 7, "events": [{"ts": 1}, {"ts": 2}]}"#);
         let batch = text(&message).unwrap();
         assert_eq!((batch.id, &batch.body[..]), (7, &br#"[{"ts": 1}, {"ts": 2}]"#[..]));
-        for broken in ["", "[]", r#"{"id": 7}"#, r#"{"id": -1, "events": []}"#, r#"{"id":1,"events":[],"x":1}"#] {
+        for broken in
+            ["", "[]", r#"{"id": 7}"#, r#"{"id": -1, "events": []}"#, r#"{"id":1,"events":[],"x":1}"#]
+        {
             let problem = text(&Bytes::from(broken)).unwrap_err();
             assert_eq!(problem.kind, Kind::UnreadableBody, "{broken}");
         }
@@ -136,7 +138,8 @@ mod tests {
 
     #[test]
     fn answers_name_their_batch() {
-        let text = answer(3, &Err(Problem { retry_after_ms: Some(5), ..Problem::new(Kind::Busy, "no room") }));
+        let text =
+            answer(3, &Err(Problem { retry_after_ms: Some(5), ..Problem::new(Kind::Busy, "no room") }));
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["type"], &value["id"]), (&"refusal".into(), &3.into()));
         assert_eq!(value["problem"]["type"], "urn:evenkeel:problem:busy");

@@ -19,8 +19,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
@@ -138,7 +138,8 @@ mod tests {
         ];
         assert_eq!(shake(&headers(&whole)).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==");
         for missing in 0..whole.len() {
-            let lines: Vec<_> = whole.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, l)| *l).collect();
+            let lines: Vec<_> =
+                whole.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, l)| *l).collect();
             assert_eq!(shake(&headers(&lines)).unwrap_err().kind, Kind::UpgradeRequired);
         }
     }

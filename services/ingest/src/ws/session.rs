@@ -20,7 +20,6 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -35,7 +34,7 @@ const FREE_BYTES: usize = 4 * 1024;
 /// How much a message may take more per question to the budget.
 const STEP_BYTES: usize = 64 * 1024;
 
-type Socket = WebSocketStream<Valve<WriteStall<TcpStream>>>;
+type Socket = WebSocketStream<Valve<WriteStall>>;
 type Answering = Pin<Box<dyn Future<Output = (u64, Result<Accepted, Problem>)> + Send>>;
 
 /// Serves one connection until its end.
@@ -46,7 +45,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         Err(error) => return tracing::debug!(%error, "the connection ended before it was a WebSocket"),
     };
     // The bare stream again, so that HTTP's buffers go.
-    let Ok(parts) = upgraded.downcast::<TokioIo<WriteStall<TcpStream>>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<WriteStall>>() else { return };
     let limits = edge.web_socket;
     let allowance = Allowance::new(FREE_BYTES);
     let stream = Valve::new(parts.io.into_inner(), Arc::clone(&allowance));
@@ -145,7 +144,9 @@ impl Session {
                 }
                 Happened::Refused(problem) => return self.give_up(problem).await,
                 Happened::Silent if self.pinged => {
-                    return self.close(CloseCode::Away, "nothing was heard, not even the answer to a ping").await;
+                    return self
+                        .close(CloseCode::Away, "nothing was heard, not even the answer to a ping")
+                        .await;
                 }
                 Happened::Silent => {
                     self.pinged = true;
