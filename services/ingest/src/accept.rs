@@ -1,19 +1,23 @@
 //! The accept loop: connections in, a bounded number of them, each with its timeouts.
 //!
-//! Owns: the listener, every connection's task. Never: a connection that waits for ever: the head of the
+//! Owns: the listener, every connection's task, also after it has become a WebSocket. Never: a connection that waits for ever: the head of the
 //! next request has `head-timeout` (waiting for it included), a body has the driver's deadline, an answer
 //! nobody reads has `write-timeout`. HTTP/1.1 only: devices speak it, and it has a timer for slow heads.
 //! Bound: past `connections-max` nothing is accepted; clients wait in the kernel's backlog.
 
+use crate::delivery::Edge;
 use crate::http::answer;
+use crate::meters::Protocol;
 use crate::stall::WriteStall;
-use crate::upload::Edge;
+use crate::ws::{self, Upgrade};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -53,46 +57,81 @@ pub(crate) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
             Some(_) = connections.join_next() => {
-                edge.meters.connections(connections.len());
+                edge.meters.connections(Protocol::Http, connections.len());
                 continue;
             }
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((stream, permit)) = accepted else { continue };
         let io = TokioIo::new(WriteStall::new(stream, limits.write_timeout));
-        let shared = Arc::clone(&edge);
+        // Where a request that asks for a WebSocket leaves it, for when HTTP has let go of the connection.
+        let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
+        let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
         let service = service_fn(move |request| {
-            let edge = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(answer(&edge, request).await) }
+            let (edge, slot) = (Arc::clone(&shared), Arc::clone(&slot));
+            async move {
+                let (response, upgrade) = answer(&edge, request).await;
+                if upgrade.is_some() {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
-            .serve_connection(io, service);
-        let connection = graceful.watch(connection);
+            .serve_connection(io, service)
+            .with_upgrades();
+        let (shared, phases) = (Arc::clone(&edge), phase.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            http_to_its_end(connection, phases.clone()).await;
+            let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(upgrade) = upgrade {
+                ws::serve(shared, upgrade, phases).await;
             }
             drop(permit);
         });
-        edge.meters.connections(connections.len());
+        edge.meters.connections(Protocol::Http, connections.len());
     }
     drop(listener);
     let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
-    if tokio::time::timeout(CLOSING_TIME, graceful.shutdown()).await.is_err() {
+    let closing = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSING_TIME, closing).await.is_err() {
         tracing::warn!("connections were cut: their clients did not read the last answer");
     }
     connections.shutdown().await;
 }
+
+/// Serves HTTP until the client goes, the connection becomes something else, or the phase is `Closing`.
+async fn http_to_its_end<S>(connection: Http<S>, mut phases: watch::Receiver<Phase>)
+where
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
 /// The next connection, once there is room for it. Cancel-safe.
 async fn accept(

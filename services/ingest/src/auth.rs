@@ -7,6 +7,7 @@ use evenkeel_chassis::secret::{SecretError, SecretFile};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Shortest token, bytes: 16 random bytes in hex are 32.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -36,8 +37,8 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Auth {
     // None: no credentials are asked for (loopback only).
-    by_hash: Option<BTreeMap<[u8; 32], Credential>>,
-    anonymous: Credential,
+    by_hash: Option<BTreeMap<[u8; 32], Arc<Credential>>>,
+    anonymous: Arc<Credential>,
 }
 
 /// Somebody who may write.
@@ -46,6 +47,7 @@ pub struct Credential {
     /// Its name: the tenant, in metrics and logs.
     pub name: String,
     streams: Vec<Pattern>,
+    anonymous: bool,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +97,10 @@ impl Auth {
             }
             let streams = entry.streams.into_iter().map(Pattern).collect();
             let hash = *blake3::hash(entry.token.as_bytes()).as_bytes();
-            if by_hash.insert(hash, Credential { name: name.clone(), streams }).is_some() {
+            if by_hash
+                .insert(hash, Arc::new(Credential { name: name.clone(), streams, anonymous: false }))
+                .is_some()
+            {
                 return Err(format!("credential {name:?}: another credential has the same token"));
             }
         }
@@ -103,21 +108,27 @@ impl Auth {
     }
 
     /// The credential of an `authorization` header; the error says what is wrong with it.
-    pub fn authenticate(&self, header: Option<&[u8]>) -> Result<&Credential, &'static str> {
-        let Some(by_hash) = &self.by_hash else { return Ok(&self.anonymous) };
+    pub fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Credential>, &'static str> {
+        let Some(by_hash) = &self.by_hash else { return Ok(Arc::clone(&self.anonymous)) };
         let header = header.ok_or("the authorization header is missing")?;
         let scheme = header.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
         if scheme.is_none() {
             return Err("the authorization header is not `Bearer <token>`");
         }
         // Looking up a hash tells an attacker's clock nothing about the tokens.
-        by_hash.get(blake3::hash(header[7..].trim_ascii()).as_bytes()).ok_or("the token is not known")
+        let found = by_hash.get(blake3::hash(header[7..].trim_ascii()).as_bytes());
+        found.cloned().ok_or("the token is not known")
     }
 }
 
 impl Credential {
-    fn anonymous() -> Self {
-        Self { name: "anonymous".into(), streams: vec![Pattern("*".into())] }
+    fn anonymous() -> Arc<Self> {
+        Arc::new(Self { name: "anonymous".into(), streams: vec![Pattern("*".into())], anonymous: true })
+    }
+
+    /// Whether nobody was asked for credentials.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.anonymous
     }
 
     /// Whether it may write the stream.

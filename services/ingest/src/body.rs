@@ -1,19 +1,19 @@
-//! Reads a body piece by piece: gunzip, cut into events, sort into batches.
+//! Reads a body piece by piece: decompress, cut into events, sort into batches.
 //!
 //! Owns: the two caps (received, inflated) and the event cap of one request. Never: more than one step's
 //! output in memory beyond what [`Intake::cost_bytes`] says; a step inflates about 64 KiB at most, so a
-//! gzip bomb meets its cap, and the budget, long before memory does.
+//! compression bomb meets its cap, and the budget, long before memory does.
 
 use crate::auth::Credential;
 use crate::collect::{CollectLimits, Collector, Group};
 use crate::problem::{Kind, Problem};
 use crate::split::{Shape, SplitError, Splitter};
+pub(crate) use crate::unpack::Encoding;
+use crate::unpack::Unpack;
 use crate::verdict::Rejected;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use evenkeel_codec::decode_batch;
 use evenkeel_model::EventBatch;
-use flate2::write::MultiGzDecoder;
-use std::io::Write;
 
 /// Most bytes of a plain body taken in one step.
 const STEP_BYTES: usize = 64 * 1024;
@@ -44,7 +44,7 @@ pub(crate) struct BodyLimits {
 /// One body on its way in.
 pub(crate) struct Intake<'a> {
     limits: BodyLimits,
-    gunzip: Option<MultiGzDecoder<Vec<u8>>>,
+    unpack: Unpack,
     sort: Sort,
     collector: Collector<'a>,
     received_bytes: u64,
@@ -60,7 +60,7 @@ enum Sort {
 impl<'a> Intake<'a> {
     pub(crate) fn new(
         format: Format,
-        gzip: bool,
+        encoding: Encoding,
         limits: BodyLimits,
         credential: &'a Credential,
         stream_id: Option<&'a str>,
@@ -73,7 +73,7 @@ impl<'a> Intake<'a> {
         };
         Self {
             limits,
-            gunzip: gzip.then(|| MultiGzDecoder::new(Vec::new())),
+            unpack: Unpack::new(encoding),
             sort,
             collector: Collector::new(credential, stream_id, limits.collect),
             received_bytes: 0,
@@ -87,8 +87,7 @@ impl<'a> Intake<'a> {
             Sort::Items(splitter) => splitter.allocated(),
             Sort::Whole(body) => body.capacity(),
         };
-        let gunzip = self.gunzip.as_ref().map_or(0, |_| GUNZIP_BYTES);
-        (sort + gunzip + self.collector.cost_bytes()) as u64
+        (sort + self.unpack.cost_bytes() + self.collector.cost_bytes()) as u64
     }
 
     /// Counts a piece just received against the cap.
@@ -97,29 +96,24 @@ impl<'a> Intake<'a> {
         over("the body", self.received_bytes, self.limits.body_bytes_max)
     }
 
-    /// Takes the next step's worth of `piece`. The caller repeats until the piece is empty, and looks at
-    /// [`Self::cost_bytes`] in between.
-    pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<(), Problem> {
-        let Some(gunzip) = &mut self.gunzip else {
+    /// Takes the next step's worth of `piece`. The caller repeats until the piece is empty and this says
+    /// that nothing is left, and looks at [`Self::cost_bytes`] in between.
+    pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<bool, Problem> {
+        if self.unpack.is_plain() {
             let part = piece.split_to(piece.len().min(STEP_BYTES));
-            return self.plain(&part);
-        };
-        let taken = gunzip.write(piece).map_err(|error| broken_gzip(&error))?;
-        if taken == 0 {
-            return Err(Problem::new(Kind::UnreadableBody, "the gzip data does not continue"));
+            self.plain(&part)?;
+            return Ok(false);
         }
-        piece.advance(taken);
-        let inflated = std::mem::take(gunzip.get_mut());
-        self.plain(&inflated)
+        let (part, again) = self.unpack.step(piece)?;
+        self.plain(&part)?;
+        self.unpack.give_back(part);
+        Ok(again)
     }
 
     /// The body is complete: its batches, what was refused, and what it costs in the end, bytes.
     pub(crate) fn finish(mut self) -> Result<(Vec<Group>, Rejected, u64), Problem> {
-        if let Some(mut gunzip) = self.gunzip.take() {
-            gunzip.try_finish().map_err(|error| broken_gzip(&error))?;
-            let inflated = std::mem::take(gunzip.get_mut());
-            self.plain(&inflated)?;
-        }
+        let rest = self.unpack.finish()?;
+        self.plain(&rest)?;
         let mut collector = self.collector;
         match self.sort {
             Sort::Items(splitter) => {
@@ -159,9 +153,6 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// What inflating costs: the window, the code tables and the step's output, bytes.
-const GUNZIP_BYTES: usize = 128 * 1024;
-
 fn over(what: &str, bytes: u64, bytes_max: u64) -> Result<(), Problem> {
     match bytes > bytes_max {
         true => Err(Problem::new(Kind::TooLarge, format!("{what} is larger than {bytes_max} bytes"))),
@@ -178,8 +169,4 @@ fn too_many(events: u32, events_max: u32) -> Result<(), Problem> {
 
 fn broken(error: &SplitError) -> Problem {
     Problem::new(Kind::UnreadableBody, error.to_string())
-}
-
-fn broken_gzip(error: &std::io::Error) -> Problem {
-    Problem::new(Kind::UnreadableBody, format!("the gzip data is broken or cut short: {error}"))
 }

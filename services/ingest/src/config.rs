@@ -7,6 +7,7 @@ use crate::body::BodyLimits;
 use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
+use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
 use evenkeel_limits::{DeviceRate, DeviceRates, RetryHint};
@@ -38,6 +39,8 @@ pub struct Config {
     pub connection: Connection,
     /// Per body.
     pub body: Body,
+    /// Per WebSocket.
+    pub websocket: WebSocket,
     /// When refused clients come back.
     pub retry: Retry,
     /// Per stream.
@@ -78,6 +81,18 @@ pub struct Body {
     pub listed_max: usize,
     /// Largest record.
     pub record_max: Bytes,
+}
+
+/// Keys of `[websocket]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WebSocket {
+    /// Most batches of a connection without an answer.
+    pub credits: u32,
+    /// Largest message; body.size-max where that is less.
+    pub message_max: PositiveBytes,
+    /// A silent client is pinged after so long, and cut after twice that.
+    pub ping_every: PositiveMs,
 }
 
 /// Keys of `[retry]`.
@@ -158,6 +173,12 @@ impl Config {
             "must not be larger than body.inflated-max",
         )?;
         check(
+            "websocket.message-max",
+            self.websocket.message_max.to_string(),
+            self.websocket.message_max.bytes() >= 1024,
+            "must be at least 1KiB",
+        )?;
+        check(
             "connection.head-max",
             self.connection.head_max.to_string(),
             (HEAD_BYTES_MIN..=1 << 20).contains(&self.connection.head_max.bytes()),
@@ -166,6 +187,7 @@ impl Config {
         let counts = [
             ("connections-max", self.connections_max, 1_000_000),
             ("connection.headers-max", self.connection.headers_max, 1000),
+            ("websocket.credits", self.websocket.credits as usize, 10_000),
             ("body.events-max", body.events_max as usize, 10_000_000),
             ("device.streams-max", self.device.streams_max, 100_000_000),
             ("device.burst", self.device.burst as usize, 1_000_000_000),
@@ -201,6 +223,14 @@ impl Config {
                 line_bytes_max: self.body.line_max.bytes() as usize,
                 listed_max: self.body.listed_max,
             },
+        }
+    }
+
+    pub(crate) fn web_socket_limits(&self) -> WebSocketLimits {
+        WebSocketLimits {
+            credits: self.websocket.credits as usize,
+            message_bytes_max: self.websocket.message_max.bytes().min(self.body.size_max.bytes()) as usize,
+            ping_every: self.websocket.ping_every.duration(),
         }
     }
 
@@ -259,6 +289,8 @@ mod tests {
             ("body.line-max", "'65MiB'"),
             ("connection.head-max", "'4KiB'"),
             ("connections-max", "0"),
+            ("websocket.credits", "0"),
+            ("websocket.message-max", "'1000B'"),
             ("body.events-max", "0"),
         ] {
             let misfit = with(key, value).unwrap().check().unwrap_err();

@@ -3,12 +3,18 @@
 //! Owns: the table of routes with every problem each may answer. schemas/http/openapi.yaml says the same;
 //! tests/openapi.rs compares the two in both directions, and `answer` checks the table in tests.
 
+use crate::delivery::{Accepted, BATCH_TYPE, Edge};
+use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
-use crate::upload::{Accepted, Edge, discard, upload};
+use crate::upload::{discard, upload};
+use crate::ws::{self, Upgrade};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
 
@@ -28,13 +34,13 @@ pub struct Route {
     pub method: &'static str,
     /// Content types it takes.
     pub takes: &'static [&'static str],
-    /// Content type of its 200.
+    /// Content type of its 200; empty where the answer is 101.
     pub gives: &'static str,
     /// Every problem it may answer.
     pub problems: &'static [Kind],
 }
 
-const EVENT_TYPES: &[&str] = &["application/json", "application/x-ndjson", crate::upload::BATCH_TYPE];
+const EVENT_TYPES: &[&str] = &["application/json", "application/x-ndjson", BATCH_TYPE];
 
 const UPLOAD_PROBLEMS: &[Kind] = &[
     Kind::UnreadableBody,
@@ -62,6 +68,14 @@ const STREAM_EVENTS: Route = Route {
 };
 /// Events that name their streams.
 const EVENTS: Route = Route { path: "/v1/events", ..STREAM_EVENTS };
+/// Events over a WebSocket.
+const WEB_SOCKET: Route = Route {
+    path: "/v1/ws",
+    method: "GET",
+    takes: &[],
+    gives: "",
+    problems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::MethodNotAllowed, Kind::UpgradeRequired],
+};
 /// The description of this API.
 const OPENAPI: Route = Route {
     path: "/v1/openapi.yaml",
@@ -72,13 +86,23 @@ const OPENAPI: Route = Route {
 };
 
 /// Every route. Any other path answers [`Kind::NotFound`].
-pub const ROUTES: &[Route] = &[STREAM_EVENTS, EVENTS, OPENAPI];
+pub const ROUTES: &[Route] = &[STREAM_EVENTS, EVENTS, WEB_SOCKET, OPENAPI];
 
-/// Answers one request. Never fails: every outcome is an answer.
-pub(crate) async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let response = route(edge, request).await;
-    edge.meters.answered(response.status());
-    response
+/// Answers one request. Never fails: every outcome is an answer. With the answer 101 comes what follows it.
+pub(crate) async fn answer(
+    edge: &Edge,
+    mut request: Request<Incoming>,
+) -> (Response<Full<Bytes>>, Option<Upgrade>) {
+    let (response, upgrade) = match request.uri().path() == WEB_SOCKET.path && request.method() == Method::GET
+    {
+        true => match ws::upgrade(edge, &mut request) {
+            Ok((response, upgrade)) => (response, Some(upgrade)),
+            Err(problem) => (refusal(&problem, Some(&WEB_SOCKET)), None),
+        },
+        false => (route(edge, request).await, None),
+    };
+    edge.meters.answered(Protocol::Http, response.status());
+    (response, upgrade)
 }
 
 async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -111,6 +135,9 @@ async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>>
 fn find(path: &str) -> Result<(&'static Route, Option<String>), Problem> {
     if path == EVENTS.path {
         return Ok((&EVENTS, None));
+    }
+    if path == WEB_SOCKET.path {
+        return Ok((&WEB_SOCKET, None));
     }
     if path == OPENAPI.path {
         return Ok((&OPENAPI, None));
@@ -168,6 +195,10 @@ fn refusal(problem: &Problem, route: Option<&Route>) -> Response<Full<Bytes>> {
     match problem.kind {
         Kind::Unauthenticated => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Kind::UpgradeRequired => {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         Kind::MethodNotAllowed => {
             let allow = route.map_or("", |route| route.method);

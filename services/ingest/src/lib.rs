@@ -4,8 +4,8 @@
 //! "accepted" before the log has; holds more than its byte budget; judges an event beyond `malformed`
 //! (admission is the coalescer's). Keeps: recovery.md "Ingest".
 //!
-//! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge,
-//! `appending` is the thread that owns the log's client.
+//! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
+//! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the log's client.
 
 mod accept;
 mod appending;
@@ -14,6 +14,7 @@ mod body;
 mod clock;
 mod collect;
 pub mod config;
+mod delivery;
 pub mod driver;
 mod http;
 mod link;
@@ -22,8 +23,10 @@ mod problem;
 mod run;
 mod split;
 mod stall;
+mod unpack;
 mod upload;
 mod verdict;
+mod ws;
 
 pub use auth::AuthError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};

@@ -7,9 +7,9 @@ use crate::verdict::{Reason, Rejected};
 use evenkeel_telemetry::names::ingest;
 use evenkeel_telemetry::{Counter, Gauge, Histogram, Metrics};
 use hyper::StatusCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const PROTOCOL: &str = "http";
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const REASONS: [(Reason, &str); 3] = [
     (Reason::Malformed, "malformed"),
@@ -17,27 +17,60 @@ const REASONS: [(Reason, &str); 3] = [
     (Reason::RateLimited, "rate_limited"),
 ];
 
-/// Handles made once.
-pub(crate) struct Meters {
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    WebSocket,
+}
+
+impl Protocol {
+    const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Handles of one protocol.
+struct Spoken {
     accepted: Counter,
     rejected: [Counter; 3],
     requests: [Counter; 5],
     ack_duration: Histogram,
     connections: Gauge,
+}
+
+/// Handles made once.
+pub(crate) struct Meters {
+    spoken: [Spoken; Protocol::ALL.len()],
+    web_sockets: AtomicUsize,
     queue_depth: Gauge,
     queue_limit: Gauge,
     limited_devices: Gauge,
     clock_offset: Gauge,
 }
 
+impl Spoken {
+    fn new(metrics: &Metrics, protocol: &'static str) -> Self {
+        Self {
+            accepted: metrics.counter(&ingest::EVENTS, [protocol, "accepted"]),
+            rejected: REASONS.map(|(_, name)| metrics.counter(&ingest::EVENTS, [protocol, name])),
+            requests: CLASSES.map(|class| metrics.counter(&ingest::REQUESTS, [protocol, class])),
+            ack_duration: metrics.histogram(&ingest::ACK_DURATION, [protocol]),
+            connections: metrics.gauge(&ingest::CONNECTIONS, [protocol]),
+        }
+    }
+}
+
 impl Meters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
-            accepted: metrics.counter(&ingest::EVENTS, [PROTOCOL, "accepted"]),
-            rejected: REASONS.map(|(_, name)| metrics.counter(&ingest::EVENTS, [PROTOCOL, name])),
-            requests: CLASSES.map(|class| metrics.counter(&ingest::REQUESTS, [PROTOCOL, class])),
-            ack_duration: metrics.histogram(&ingest::ACK_DURATION, [PROTOCOL]),
-            connections: metrics.gauge(&ingest::CONNECTIONS, [PROTOCOL]),
+            spoken: Protocol::ALL.map(|protocol| Spoken::new(metrics, protocol.name())),
+            web_sockets: AtomicUsize::new(0),
             queue_depth: metrics.gauge(&ingest::QUEUE_DEPTH, []),
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
@@ -46,22 +79,23 @@ impl Meters {
     }
 
     /// Events became durable.
-    pub(crate) fn acknowledged(&self, events: u64, after: Duration) {
-        self.accepted.add(events);
-        self.ack_duration.record_duration(after);
+    pub(crate) fn acknowledged(&self, protocol: Protocol, events: u64, after: Duration) {
+        let spoken = &self.spoken[protocol as usize];
+        spoken.accepted.add(events);
+        spoken.ack_duration.record_duration(after);
     }
 
     /// Events were refused.
-    pub(crate) fn rejected(&self, rejected: &Rejected) {
-        for ((reason, _), counter) in REASONS.iter().zip(&self.rejected) {
+    pub(crate) fn rejected(&self, protocol: Protocol, rejected: &Rejected) {
+        for ((reason, _), counter) in REASONS.iter().zip(&self.spoken[protocol as usize].rejected) {
             counter.add(rejected.count(*reason));
         }
     }
 
     /// A request has its answer.
-    pub(crate) fn answered(&self, status: StatusCode) {
+    pub(crate) fn answered(&self, protocol: Protocol, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.requests[class].add(1);
+        self.spoken[protocol as usize].requests[class].add(1);
     }
 
     /// Own clock minus the log's, ms.
@@ -69,9 +103,21 @@ impl Meters {
         self.clock_offset.set(offset_ms as f64 / 1000.0);
     }
 
+    /// A WebSocket begins.
+    pub(crate) fn web_socket_opened(&self) {
+        let open = self.web_sockets.fetch_add(1, Ordering::Relaxed) + 1;
+        self.connections(Protocol::WebSocket, open);
+    }
+
+    /// A WebSocket has ended.
+    pub(crate) fn web_socket_closed(&self) {
+        let open = self.web_sockets.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.connections(Protocol::WebSocket, open);
+    }
+
     /// So many connections are open.
-    pub(crate) fn connections(&self, open: usize) {
-        self.connections.set_count(open as u64);
+    pub(crate) fn connections(&self, protocol: Protocol, open: usize) {
+        self.spoken[protocol as usize].connections.set_count(open as u64);
     }
 
     /// What the driver holds.

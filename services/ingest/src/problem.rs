@@ -25,6 +25,8 @@ pub enum Kind {
     NotFound,
     /// The path has other methods.
     MethodNotAllowed,
+    /// The path speaks WebSocket only.
+    UpgradeRequired,
     /// The body did not arrive in time.
     SlowBody,
     /// The body, what it inflates to, or the number of its events is over a limit.
@@ -52,6 +54,7 @@ impl Kind {
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::UpgradeRequired,
         Self::SlowBody,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -91,10 +94,13 @@ impl Kind {
                 "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes both."
             }
             Self::MethodNotAllowed => "Use a method of the allow header.",
+            Self::UpgradeRequired => {
+                "Open a WebSocket (version 13) with the subprotocol evenkeel.ingest.v1, or send POST to /v1/events."
+            }
             Self::SlowBody => "Nothing was stored. Send smaller requests over slow links.",
             Self::TooLarge => "Nothing was stored. Split the events over several requests.",
             Self::UnsupportedMediaType => {
-                "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain or gzip."
+                "Send application/json, application/x-ndjson or application/vnd.evenkeel.batch+avro, plain, gzip or zstd."
             }
             Self::EventsRefused => {
                 "Nothing was stored. `rejected` says why, event by event; only what was over a rate may pass later."
@@ -119,6 +125,7 @@ impl Kind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -136,6 +143,7 @@ impl Kind {
             Self::Forbidden => ("forbidden", "The credential does not cover the stream"),
             Self::NotFound => ("not-found", "No such path"),
             Self::MethodNotAllowed => ("method-not-allowed", "The path has another method"),
+            Self::UpgradeRequired => ("upgrade-required", "The path speaks WebSocket only"),
             Self::SlowBody => ("slow-body", "The body did not arrive in time"),
             Self::TooLarge => ("too-large", "The request is over a limit"),
             Self::UnsupportedMediaType => ("unsupported-media-type", "Unknown content type or encoding"),

@@ -8,10 +8,10 @@ use crate::appending::{Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
+use crate::delivery::Edge;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
-use crate::upload::Edge;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
@@ -177,6 +177,7 @@ impl Ingest {
             partitions: self.appender.partitions(),
             in_flight_bytes_max: config.in_flight_max.bytes(),
             rated: config.device.rate_max > 0,
+            web_socket: config.web_socket_limits(),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
         // Room for every request there can be: each has one append at most.

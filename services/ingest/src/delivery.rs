@@ -1,0 +1,231 @@
+//! One delivery of events, from its first byte to its verdict, whatever protocol it came by.
+//!
+//! Owns: a delivery's share of the byte budget, the arrival stamp, the records, the verdict. Never: answers
+//! "accepted" before the log has acknowledged every accepted event of the delivery; knows a socket.
+//! A new protocol is a file that turns its frames into [`Delivery::open`], [`Delivery::take`] and
+//! [`Delivery::finish`], and the outcome into its own acknowledgement; CONTRIBUTING.md shows how.
+
+use crate::auth::{Auth, Credential};
+use crate::body::{BodyLimits, Encoding, Format, Intake};
+use crate::collect::Group;
+use crate::driver::DeviceAsk;
+use crate::link::{Link, Ticket};
+use crate::meters::{Meters, Protocol};
+use crate::problem::{Kind, Problem};
+use crate::verdict::{Answered, Counts, Reason, Rejected};
+use crate::ws::WebSocketLimits;
+use bytes::Bytes;
+use evenkeel_codec::encode_batch;
+use evenkeel_model::{Topic, partition_of};
+use evenkeel_seam::{Header, Outputs};
+use evenkeel_telemetry::{Operation, TraceContext, topic_span};
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::Span;
+
+/// The content type of a batch, also the `content-type` header of every record.
+pub(crate) const BATCH_TYPE: &str = "application/vnd.evenkeel.batch+avro";
+
+/// What every delivery costs at least: its task, its connection's buffers, its answer; bytes.
+const DELIVERY_BYTES: u64 = 16 * 1024;
+/// Growth is asked for in steps, so that a body costs few questions, bytes.
+const GROW_BYTES: u64 = 64 * 1024;
+
+/// What deliveries share.
+pub(crate) struct Edge {
+    pub(crate) auth: Auth,
+    pub(crate) limits: BodyLimits,
+    pub(crate) link: Link,
+    /// The arrival clock, ms since the epoch.
+    pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub(crate) partitions: u32,
+    /// The whole budget, bytes: a delivery that needs more can never be taken.
+    pub(crate) in_flight_bytes_max: u64,
+    /// Whether devices are limited.
+    pub(crate) rated: bool,
+    pub(crate) meters: Meters,
+    pub(crate) web_socket: WebSocketLimits,
+    /// What the log is called in traces; `None` = spans go nowhere.
+    pub(crate) traced: Option<&'static str>,
+}
+
+impl Edge {
+    /// The span over the append of one delivery, in the client's trace if it named one.
+    fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
+        let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());
+        client.inspect(|client| client.set_parent_of(&span));
+        Some(span)
+    }
+}
+
+/// What became of a delivery.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) answered: Answered,
+    /// When to come back with events over the rate, ms; 0 if there are none.
+    pub(crate) retry_after_ms: u64,
+}
+
+/// A share of the byte budget, held from the first byte on.
+#[derive(Debug)]
+pub(crate) struct Share {
+    ticket: Ticket,
+    held: u64,
+    bytes_max: u64,
+}
+
+impl Share {
+    /// Takes a share for `bytes` that are announced or read already.
+    pub(crate) async fn open(edge: &Edge, bytes: u64) -> Result<Self, Problem> {
+        let held = DELIVERY_BYTES + bytes;
+        Ok(Self { ticket: edge.link.open(held).await?, held, bytes_max: edge.in_flight_bytes_max })
+    }
+
+    /// Grows the share where what is needed for `bytes` is over it.
+    pub(crate) async fn reach(&mut self, bytes: u64) -> Result<(), Problem> {
+        let needed = DELIVERY_BYTES + bytes;
+        if needed <= self.held {
+            return Ok(());
+        }
+        let bytes = needed.next_multiple_of(GROW_BYTES).min(self.bytes_max);
+        if needed > bytes {
+            // Waiting would not help, so this is no 503.
+            let detail = format!("its events take more than the {} bytes of in-flight-max", self.bytes_max);
+            return Err(Problem::new(Kind::TooLarge, detail));
+        }
+        self.ticket.grow(bytes).await?;
+        self.held = bytes;
+        Ok(())
+    }
+
+    /// Waits for a refusal while its owner does something else. Cancel-safe.
+    pub(crate) async fn refusal(&mut self) -> Problem {
+        self.ticket.refusal().await
+    }
+}
+
+/// How a delivery is written, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) format: Format,
+    pub(crate) encoding: Encoding,
+    pub(crate) credential: &'a Credential,
+    /// The stream of its path or topic, if that names one.
+    pub(crate) stream_id: Option<&'a str>,
+}
+
+/// A delivery on its way in.
+pub(crate) struct Delivery<'a> {
+    edge: &'a Edge,
+    share: Share,
+    intake: Intake<'a>,
+    protocol: Protocol,
+}
+
+impl<'a> Delivery<'a> {
+    /// Begins one on a share of the budget.
+    pub(crate) fn begin(edge: &'a Edge, share: Share, manner: Manner<'a>) -> Self {
+        let Manner { protocol, format, encoding, credential, stream_id } = manner;
+        let intake = Intake::new(format, encoding, edge.limits, credential, stream_id);
+        Self { edge, share, intake, protocol }
+    }
+
+    /// Takes the next piece of the body.
+    pub(crate) async fn take(&mut self, mut piece: Bytes) -> Result<(), Problem> {
+        self.intake.received(piece.len())?;
+        let mut again = false;
+        while again || !piece.is_empty() {
+            again = self.intake.step(&mut piece)?;
+            self.share.reach(self.intake.cost_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a refusal while the body is awaited. Cancel-safe.
+    pub(crate) async fn refusal(&mut self) -> Problem {
+        self.share.refusal().await
+    }
+
+    /// The body is complete: judges, appends, waits for the log.
+    pub(crate) async fn finish(self, client: Option<TraceContext>) -> Result<Accepted, Problem> {
+        let Self { edge, mut share, intake, protocol } = self;
+        let (mut groups, mut rejected, cost_bytes) = intake.finish()?;
+        share.reach(cost_bytes).await?;
+        let mut ticket = share.ticket;
+        let retry_after_ms = match edge.rated {
+            true => limit_devices(&mut ticket, &mut groups, &mut rejected).await?,
+            false => 0,
+        };
+        let accepted: u64 = groups.iter().map(|group| group.indices.len() as u64).sum();
+        let counts = Counts { accepted, rejected_total: rejected.total() };
+        edge.meters.rejected(protocol, &rejected);
+        if accepted == 0 && rejected.total() > 0 {
+            return Err(none_accepted(counts, rejected, retry_after_ms));
+        }
+        if accepted > 0 {
+            let sending = edge.sending(client.as_ref());
+            // What nobody records is not worth a header per record; what the client said is passed on.
+            let ours = sending.as_ref().and_then(TraceContext::of).filter(TraceContext::is_recorded);
+            let context = ours.or(client);
+            let records = encode(groups, (edge.now_ms)(), edge.partitions, context.as_ref());
+            let submitted = Instant::now();
+            ticket.submit(records).await?;
+            drop(sending); // the span ends with the log's acknowledgement
+            edge.meters.acknowledged(protocol, accepted, submitted.elapsed());
+        }
+        Ok(Accepted { answered: Answered { counts, rejected: rejected.into_list() }, retry_after_ms })
+    }
+}
+
+/// Refuses the events over their devices' rates: of each batch the first so many stay.
+async fn limit_devices(
+    ticket: &mut Ticket,
+    groups: &mut Vec<Group>,
+    rejected: &mut Rejected,
+) -> Result<u64, Problem> {
+    let ask = |group: &Group| DeviceAsk {
+        stream_id: group.batch.stream_id.clone(),
+        events: group.indices.len() as u32,
+    };
+    let (admitted, retry_after_ms) = ticket.allow(groups.iter().map(ask).collect()).await?;
+    for (group, &events) in groups.iter_mut().zip(&admitted) {
+        let stream_id = group.batch.stream_id.clone();
+        for index in group.truncate(events as usize) {
+            rejected.push(index, Reason::RateLimited, || format!("stream {stream_id:?} is over its rate"));
+        }
+    }
+    groups.retain(|group| !group.indices.is_empty());
+    Ok(retry_after_ms)
+}
+
+fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Problem {
+    let (kind, detail) = match rejected.only_reason() {
+        Some(Reason::RateLimited) => (Kind::RateLimited, "every event is over the rate of its device"),
+        Some(Reason::Forbidden) => (Kind::Forbidden, "the credential covers none of the events' streams"),
+        Some(Reason::Malformed) | None => (Kind::EventsRefused, "no event was accepted"),
+    };
+    Problem {
+        retry_after_ms: (retry_after_ms > 0).then_some(retry_after_ms),
+        verdicts: Some((counts, rejected.into_list())),
+        ..Problem::new(kind, detail)
+    }
+}
+
+/// One record per batch, stamped with the time of acceptance.
+fn encode(groups: Vec<Group>, arrival_ms: i64, partitions: u32, context: Option<&TraceContext>) -> Outputs {
+    let mut record_headers = vec![Header { name: "content-type", value: BATCH_TYPE.as_bytes() }];
+    if let Some(context) = context {
+        record_headers.extend(context.headers().map(|(name, value)| Header { name, value }));
+    }
+    let mut records = Outputs::new();
+    for mut group in groups {
+        group.batch.arrival_ms = arrival_ms;
+        let stream_id = group.batch.stream_id.as_str();
+        let partition = partition_of(stream_id, partitions);
+        records.push(Topic::Events, partition, Some(stream_id.as_bytes()), &record_headers, |buf| {
+            encode_batch(&group.batch, buf);
+        });
+    }
+    records
+}
