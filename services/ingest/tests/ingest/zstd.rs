@@ -60,7 +60,6 @@ async fn a_window_above_8_mib_is_refused() {
     // Streamed, so that the frame names its window instead of its size.
     context.compress_stream(&mut output, &mut input).unwrap();
     while context.end_stream(&mut output).unwrap() > 0 {}
-    drop(output);
     let reply = post_with(server.address, PATH, NDJSON, ZSTD, out).await;
     assert_eq!((reply.status, &*reply.slug()), (400, "unreadable-body"));
     server.stop().await;
