@@ -5,6 +5,7 @@ pub mod coalescer;
 pub mod core;
 mod cpu;
 mod fleet;
+pub mod flush;
 pub mod live;
 mod loader;
 mod report;

@@ -32,7 +32,7 @@ pub struct Measured {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Goal {
     /// In words.
-    pub goal: &'static str,
+    pub goal: String,
     /// What was measured.
     pub value: f64,
     /// What was to be reached.
@@ -74,26 +74,30 @@ impl Machine {
 
 impl Goal {
     /// A goal that a larger value meets.
-    pub fn at_least(goal: &'static str, value: f64, target: f64) -> Self {
-        Self { goal, value, target, met: value >= target }
+    pub fn at_least(goal: impl Into<String>, value: f64, target: f64) -> Self {
+        Self { goal: goal.into(), value, target, met: value >= target }
     }
 
     /// A goal that a smaller value meets.
-    pub fn at_most(goal: &'static str, value: f64, target: f64) -> Self {
-        Self { goal, value, target, met: value <= target }
+    pub fn at_most(goal: impl Into<String>, value: f64, target: f64) -> Self {
+        Self { goal: goal.into(), value, target, met: value <= target }
     }
 }
 
 impl Report {
     /// For people.
     pub fn table(&self) -> String {
+        let line = |m: &Measured| format!("  {:<52} {:>14.2} {}\n", m.name, m.value, m.unit);
+        self.table_of(&self.results.iter().map(line).collect::<String>())
+    }
+
+    /// For people, with the results written as `results`: where one line per figure would be too many.
+    pub fn table_of(&self, results: &str) -> String {
         let mut text = format!(
             "bench {} on {} ({} CPUs, {} build)\n{}\n",
             self.bench, self.machine.cpu, self.machine.cpus, self.machine.build, self.settings
         );
-        for m in &self.results {
-            text.push_str(&format!("  {:<52} {:>14.2} {}\n", m.name, m.value, m.unit));
-        }
+        text.push_str(results);
         for g in &self.goals {
             let word = if g.met { "met" } else { "NOT MET" };
             text.push_str(&format!("  goal: {:<46} {:>14.2} of {:.2}: {word}\n", g.goal, g.value, g.target));

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use clap::Subcommand;
 use evenkeel_chassis::exit::Exit;
 use evenkeel_telemetry::{Emitter, Metrics};
+use std::path::PathBuf;
 
 /// Measure this machine
 #[derive(Debug, Subcommand)]
@@ -13,6 +14,8 @@ pub enum What {
     Core(Core),
     /// What an event costs through real Kafka, exactly once, beside a bare consumer (makes topics of its own)
     Coalescer(Coalescer),
+    /// Latency of every flush policy on every trace, simulated (some minutes)
+    Flush(Flush),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
     /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
@@ -70,6 +73,16 @@ pub struct Coalescer {
     shown: Shown,
 }
 
+/// How much is simulated, and where the picture goes.
+#[derive(Debug, clap::Args)]
+pub struct Flush {
+    /// Draw p50, p99 and p99.9 of every policy into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// What every bench has.
 #[derive(Debug, clap::Args)]
 struct Shown {
@@ -105,9 +118,25 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
                 .map_err(|e| Failure::new(Exit::Unreachable, e))?;
             show(&report, &args.shown)
         }
+        What::Flush(args) => flush(args),
         What::Memory(args) => live(args, bench::live::memory::run),
         What::Recovery(args) => live(args, bench::live::recovery::run),
     }
+}
+
+/// A run is a seed.
+fn flush(args: &Flush) -> Result<Exit, Failure> {
+    let options = bench::flush::Options { seeds: args.shown.runs as u64, traces: Vec::new() };
+    let (report, grid) = bench::flush::run(&options, &mut |line| eprintln!("{line}"));
+    if let Some(file) = &args.svg {
+        std::fs::write(file, bench::flush::draw(&grid))
+            .map_err(|e| Failure::new(Exit::Internal, format!("{}: {e}", file.display())))?;
+    }
+    if args.shown.json {
+        return show(&report, &args.shown);
+    }
+    print!("{}", report.table_of(&grid.text()));
+    Ok(Exit::Ok)
 }
 
 type LiveBench =

@@ -35,6 +35,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
             "codec",
             "window",
             "plan",
+            "flush",
             "limits",
             "local",
             "kafka",
