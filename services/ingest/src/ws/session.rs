@@ -215,6 +215,7 @@ impl Session {
             }
         };
         if self.under_way.len() >= self.limits.credits {
+            self.edge.meters.answered(Protocol::WebSocket, hyper::StatusCode::TOO_MANY_REQUESTS);
             return Ok(Some((CloseCode::Policy, "more batches without an answer than `credits`")));
         }
         if draining {

@@ -7,7 +7,7 @@ use crate::server::{Server, start, until};
 use evenkeel_chassis::drain::Cause;
 use evenkeel_codec::encode_batch;
 use evenkeel_model::EventBatch;
-use evenkeel_telemetry::names::ingest::CONNECTIONS;
+use evenkeel_telemetry::names::ingest::{CONNECTIONS, REQUESTS};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -143,6 +143,8 @@ async fn no_answer_before_the_logs_and_one_batch_over_the_credits_ends_it() {
     }
     until("both are at the log", || server.log.records().len() == 2).await;
     client.send(&batch(2, 100..101)).await;
+    let refused = || server.metrics.counter(&REQUESTS, ["websocket", "4xx"]).get();
+    until("the third is refused", || refused() == 1).await;
     // The two before it get their answers first.
     server.log.release();
     let ids = BTreeSet::from([
