@@ -10,6 +10,8 @@ pub struct Outputs {
     arena: Vec<u8>,
     records: Vec<OutRecord>,
     headers: Vec<(Range<u32>, Range<u32>)>,
+    /// The largest recent fillings: bytes, records, headers.
+    recent: [usize; 3],
 }
 
 /// One record of [`Outputs`]; read it through the accessors there.
@@ -52,11 +54,13 @@ impl Outputs {
             + self.headers.capacity() * size_of::<(Range<u32>, Range<u32>)>()
     }
 
-    /// Forgets the records and keeps the memory.
+    /// Forgets the records. Keeps the memory that recent fillings needed: what a burst took on top goes back
+    /// over the next dozens of fillings.
     pub fn clear(&mut self) {
-        self.arena.clear();
-        self.records.clear();
-        self.headers.clear();
+        let [bytes, records, headers] = &mut self.recent;
+        recycle(&mut self.arena, bytes);
+        recycle(&mut self.records, records);
+        recycle(&mut self.headers, headers);
     }
 
     /// Appends a record. `write` appends the value to the buffer it gets (and must only append).
@@ -147,9 +151,40 @@ impl Outputs {
     }
 }
 
+/// Empties a buffer; one more than four times as large as recent fillings (an eighth less of them counts with
+/// each) shrinks to twice their size.
+fn recycle<T>(buffer: &mut Vec<T>, recent: &mut usize) {
+    const KEPT_BYTES: usize = 64 * 1024;
+    *recent = buffer.len().max(*recent - *recent / 8);
+    buffer.clear();
+    let kept = (*recent).max(KEPT_BYTES / size_of::<T>());
+    if buffer.capacity() > 4 * kept {
+        buffer.shrink_to(2 * kept);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_gives_its_memory_back_and_a_rhythm_keeps_it() {
+        let mut outputs = Outputs::new();
+        let mut fill = |records: usize| {
+            for _ in 0..records {
+                outputs.push(Topic::Windows, 0, None, &[], |buf| buf.extend_from_slice(&[7; 300]));
+            }
+            outputs.clear();
+            outputs.allocated()
+        };
+        let burst = fill(20_000);
+        // Windows close every fifth tick: the memory stays for them.
+        for tick in 0..50 {
+            assert_eq!(fill(if tick % 5 == 0 { 20_000 } else { 10 }), burst, "tick {tick}");
+        }
+        let after = (0..60).map(|_| fill(10)).last().unwrap();
+        assert!(after < burst / 10 && after < 512 * 1024, "{after} of {burst} bytes");
+    }
 
     #[test]
     fn what_is_pushed_comes_back() {

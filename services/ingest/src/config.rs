@@ -92,7 +92,7 @@ pub struct Body {
 pub struct WebSocket {
     /// Most batches of a connection without an answer.
     pub credits: u32,
-    /// Largest message.
+    /// Largest message; body.size-max where that is less.
     pub message_max: PositiveBytes,
     /// A silent client is pinged after so long, and cut after twice that.
     pub ping_every: PositiveMs,
@@ -178,8 +178,8 @@ impl Config {
         check(
             "websocket.message-max",
             self.websocket.message_max.to_string(),
-            (1024..=body.size_max.bytes()).contains(&self.websocket.message_max.bytes()),
-            "must be at least 1KiB and at most body.size-max",
+            self.websocket.message_max.bytes() >= 1024,
+            "must be at least 1KiB",
         )?;
         check(
             "connection.head-max",
@@ -243,7 +243,7 @@ impl Config {
     pub(crate) fn web_socket_limits(&self) -> WebSocketLimits {
         WebSocketLimits {
             credits: self.websocket.credits as usize,
-            message_bytes_max: self.websocket.message_max.bytes() as usize,
+            message_bytes_max: self.websocket.message_max.bytes().min(self.body.size_max.bytes()) as usize,
             ping_every: self.websocket.ping_every.duration(),
         }
     }
@@ -304,7 +304,7 @@ mod tests {
             ("connection.head-max", "'4KiB'"),
             ("connections-max", "0"),
             ("websocket.credits", "0"),
-            ("websocket.message-max", "'9MiB'"),
+            ("websocket.message-max", "'1000B'"),
             ("body.events-max", "0"),
             ("flush.send-max", "'256KiB'"),
             ("flush.in-flight-max", "0"),

@@ -34,7 +34,7 @@ pub struct Route {
     pub method: &'static str,
     /// Content types it takes.
     pub takes: &'static [&'static str],
-    /// Content type of its 200.
+    /// Content type of its 200; empty where the answer is 101.
     pub gives: &'static str,
     /// Every problem it may answer.
     pub problems: &'static [Kind],
@@ -74,13 +74,7 @@ const WEB_SOCKET: Route = Route {
     method: "GET",
     takes: &[],
     gives: "",
-    problems: &[
-        Kind::Unauthenticated,
-        Kind::Forbidden,
-        Kind::MethodNotAllowed,
-        Kind::UpgradeRequired,
-        Kind::Draining,
-    ],
+    problems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::MethodNotAllowed, Kind::UpgradeRequired],
 };
 /// The description of this API.
 const OPENAPI: Route = Route {

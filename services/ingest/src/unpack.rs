@@ -27,7 +27,7 @@ const GUNZIP_BYTES: usize = 128 * 1024;
 /// One body's decoder.
 pub(crate) enum Unpack {
     Plain,
-    Gzip(MultiGzDecoder<Vec<u8>>),
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Zstd(Box<Zstd>),
 }
 
@@ -44,7 +44,7 @@ impl Unpack {
     pub(crate) fn new(encoding: Encoding) -> Self {
         match encoding {
             Encoding::Plain => Self::Plain,
-            Encoding::Gzip => Self::Gzip(MultiGzDecoder::new(Vec::new())),
+            Encoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             Encoding::Zstd => {
                 let mut context = DCtx::create();
                 // Only a number out of its range could be refused.

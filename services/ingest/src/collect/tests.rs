@@ -13,8 +13,8 @@ fn anybody() -> crate::auth::Auth {
 
 fn collect(stream_id: Option<&str>, lines: &[&str]) -> (Vec<Group>, Rejected) {
     let auth = anybody();
-    let identity = auth.authenticate(None).unwrap();
-    let mut collector = Collector::new(&identity, stream_id, LIMITS);
+    let credential = auth.authenticate(None).unwrap();
+    let mut collector = Collector::new(&credential, stream_id, LIMITS);
     for line in lines {
         collector.item(Item::Text(line.as_bytes()));
     }
@@ -101,8 +101,8 @@ fn what_breaks_the_contract_is_refused_alone() {
 #[test]
 fn rows_of_a_batch_are_judged_one_by_one() {
     let auth = anybody();
-    let identity = auth.authenticate(None).unwrap();
-    let mut collector = Collector::new(&identity, Some("s"), LIMITS);
+    let credential = auth.authenticate(None).unwrap();
+    let mut collector = Collector::new(&credential, Some("s"), LIMITS);
     let values = vec![1.0, f64::NAN, 3.0, f64::INFINITY];
     let field = FieldColumn { name: "x".into(), rows: vec![], values };
     let ts = vec![1, 2, -3, 4];

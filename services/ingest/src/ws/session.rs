@@ -180,19 +180,17 @@ impl Session {
 
     /// The budget takes the next step of the message being read.
     async fn make_room(&mut self) -> Result<(), Problem> {
-        let bytes = match self.share.take() {
+        self.share = Some(match self.share.take() {
             None => {
                 let bytes = FREE_BYTES + STEP_BYTES;
-                self.share = Some((Share::open(&self.edge, bytes as u64).await?, bytes));
-                return Ok(self.allowance.set(STEP_BYTES));
+                (Share::open(&self.edge, bytes as u64).await?, bytes)
             }
             Some((mut share, bytes)) => {
                 share.reach((bytes + STEP_BYTES) as u64).await?;
-                self.share = Some((share, bytes + STEP_BYTES));
-                STEP_BYTES
+                (share, bytes + STEP_BYTES)
             }
-        };
-        self.allowance.set(bytes);
+        });
+        self.allowance.set(STEP_BYTES);
         Ok(())
     }
 

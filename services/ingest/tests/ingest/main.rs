@@ -12,3 +12,5 @@ mod limits;
 mod openapi;
 mod server;
 mod verdicts;
+mod websocket;
+mod zstd;

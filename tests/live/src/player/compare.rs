@@ -74,7 +74,8 @@ impl Comparison {
             if twice || real.iter().chain(&simulated).any(close) {
                 self.undetermined += 1;
             } else {
-                [&mut more, &mut less].map(|events| events.truncate(4));
+                more.truncate(4);
+                less.truncate(4);
                 let what = format!("{}: only in the real log {more:?}, only simulated {less:?}", name(key));
                 self.differences.push(what);
             }
