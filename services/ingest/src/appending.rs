@@ -5,11 +5,13 @@
 //! unless the service is torn down around it.
 
 use crate::clock::LogTime;
+use crate::config::Config;
 use crate::flush::FlushControl;
 use crate::lanes::Lanes;
 use crate::meters::FlushMeters;
 use evenkeel_flush::{Caps, Policy};
 use evenkeel_seam::{Ack, Appender, Outputs};
+use evenkeel_telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -58,6 +60,18 @@ pub(crate) struct FlushSettings {
     pub(crate) bytes_max: u64,
     pub(crate) control: FlushControl,
     pub(crate) meters: FlushMeters,
+}
+
+impl FlushSettings {
+    pub(crate) fn of(config: &Config, control: &FlushControl, metrics: &Metrics) -> Self {
+        Self {
+            policy: config.flush.policy(),
+            caps: config.flush.caps(),
+            bytes_max: config.in_flight_max.bytes(),
+            control: control.clone(),
+            meters: FlushMeters::new(metrics),
+        }
+    }
 }
 
 /// Appends until the sender of `jobs` is gone; `tell` gets one [`Ack`] per job.

@@ -12,7 +12,7 @@ use crate::delivery::Edge;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
-use crate::meters::{FlushMeters, Meters};
+use crate::meters::Meters;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
@@ -192,13 +192,7 @@ impl Ingest {
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
         let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
-        let flush = FlushSettings {
-            policy: config.flush.policy(),
-            caps: config.flush.caps(),
-            bytes_max: config.in_flight_max.bytes(),
-            control: self.flush.clone(),
-            meters: FlushMeters::new(self.edges.emitter.metrics()),
-        };
+        let flush = FlushSettings::of(&config, &self.flush, self.edges.emitter.metrics());
         let heard = to_driver.clone();
         let thread = std::thread::Builder::new()
             .name("ingest-append".into())
