@@ -29,7 +29,7 @@ BINARIES = $(STEP) binaries cargo build $(LOCKED) --workspace --bins --test tidy
 SEEDS ?= 300
 FIRST_SEED ?= $(shell date +%s)
 LONG_SEEDS ?= 20000
-# What `make bench` measures; all but core start a Kafka of their own.
+# What `make bench` measures; all but core and flush start a Kafka of their own.
 BENCHES ?= core coalescer
 
 ##@ Use
@@ -39,10 +39,10 @@ demo: ## The whole pipeline in one process with a simulated fleet (ARGS="--for 3
 	cargo run $(LOCKED) --release -p evenkeel -- demo $(ARGS)
 
 .PHONY: bench
-bench: ## Measure this machine: core and coalescer (BENCHES="core coalescer memory recovery" for all, 20 minutes)
+bench: ## Measure this machine: core and coalescer (BENCHES="core flush coalescer memory recovery" for all, 20 minutes)
 	cargo build $(LOCKED) --release -p evenkeel -p evenkeel-live --bins
-	@for bench in $(filter core,$(BENCHES)); do $(CARGO_TARGET_DIR)/release/evenkeel bench $$bench $(ARGS); done
-	@for bench in $(filter-out core,$(BENCHES)); do \
+	@for bench in $(filter core flush,$(BENCHES)); do $(CARGO_TARGET_DIR)/release/evenkeel bench $$bench $(ARGS); done
+	@for bench in $(filter-out core flush,$(BENCHES)); do \
 		$(CARGO_TARGET_DIR)/release/evenkeel-parts kafka -- sh -c \
 		'exec "$$0" bench "$$@" --brokers "$$EVENKEEL_KAFKA"' \
 		$(CARGO_TARGET_DIR)/release/evenkeel $$bench $(ARGS); done

@@ -4,10 +4,11 @@
 //! front does), chooses a partition (records name theirs), acknowledges a ticket before all its records.
 
 use crate::context::{MemberContext, trace_log};
+use crate::native::OutTopics;
 use crate::txn::headers_of;
 use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, OutRecord, Outputs};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -115,7 +116,11 @@ pub struct KafkaAppender {
     config: KafkaConfig,
     desk: Arc<Desk>,
     names: Vec<String>,
-    partitions: u32,
+    /// The lane of each partition of the events topic: its leader's number among the leaders, as of connecting. After a
+    /// leader has moved a lane feeds two brokers, which costs pacing, never an ack.
+    lanes: Vec<usize>,
+    /// Before the producer, which must outlive it.
+    topics: OutTopics,
     producer: ThreadedProducer<AppendContext>,
 }
 
@@ -129,12 +134,16 @@ impl KafkaAppender {
         connect::reach(&probe, config)?;
         let partitions = connect::partitions(probe.client(), config, Topic::Events)?;
         connect::partitions_of(probe.client(), config, &config.clock_topic())?;
+        let leaders = connect::leaders(probe.client(), config, Topic::Events)?;
         let desk = Arc::new(Desk::default());
+        let names: Vec<String> = Topic::ALL.iter().map(|t| config.topic(*t)).collect();
+        let producer = Self::producer(config, &desk)?;
         Ok(Self {
-            producer: Self::producer(config, &desk)?,
+            topics: Self::topics(&producer, &names)?,
+            producer,
             config: config.clone(),
-            names: Topic::ALL.iter().map(|t| config.topic(*t)).collect(),
-            partitions,
+            names,
+            lanes: lanes_of(partitions, &leaders),
             desk,
         })
     }
@@ -150,14 +159,40 @@ impl KafkaAppender {
             .map_err(|e| ConnectError::client("making the producer", e))
     }
 
+    fn topics(
+        producer: &ThreadedProducer<AppendContext>,
+        names: &[String],
+    ) -> Result<OutTopics, ConnectError> {
+        OutTopics::new(producer.client(), names)
+            .ok_or_else(|| ConnectError::refused("making the topics of the producer", "out of memory"))
+    }
+
     /// A producer that lost its sequence (a fatal error) is replaced; devices send again what was not
     /// acknowledged, and their seq keeps it single.
     fn renew_if_broken(&mut self) -> Result<(), AppendError> {
         let Some((code, text)) = self.producer.client().fatal_error() else { return Ok(()) };
         tracing::warn!(%code, text, "the producer cannot go on and is replaced");
-        self.producer = Self::producer(&self.config, &self.desk)
-            .map_err(|e| AppendError::Failed(format!("{code}: {text}; and a new producer: {e}")))?;
+        let failed = |e| AppendError::Failed(format!("{code}: {text}; and a new producer: {e}"));
+        let producer = Self::producer(&self.config, &self.desk).map_err(failed)?;
+        self.topics = Self::topics(&producer, &self.names).map_err(failed)?;
+        self.producer = producer;
         Ok(())
+    }
+
+    /// One record with its headers, which the batch call cannot take.
+    fn send_one(
+        &self,
+        records: &Outputs,
+        record: &OutRecord,
+        parcel: &Arc<Parcel>,
+    ) -> Result<(), KafkaError> {
+        let mut to_send: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
+            BaseRecord::with_opaque_to(&self.names[record.topic as usize], Arc::clone(parcel))
+                .partition(record.partition as i32);
+        to_send.key = records.key(record);
+        to_send.payload = records.value(record);
+        to_send.headers = headers_of(records, record);
+        self.producer.send(to_send).map_err(|(error, _)| error)
     }
 }
 
@@ -178,17 +213,25 @@ impl Appender for KafkaAppender {
         let parcel = Arc::new(Parcel::Ticket(Ticket { ticket, bytes, open, error: Mutex::new(None) }));
         let Parcel::Ticket(ticket) = &*parcel else { return Ok(()) };
         self.desk.in_flight_bytes.fetch_add(bytes, Ordering::AcqRel);
-        for record in records.records() {
-            let name = &self.names[record.topic as usize];
-            let mut to_send: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
-                BaseRecord::with_opaque_to(name, Arc::clone(&parcel)).partition(record.partition as i32);
-            to_send.key = records.key(record);
-            to_send.payload = records.value(record);
-            to_send.headers = headers_of(records, record);
-            if let Err((error, _)) = self.producer.send(to_send) {
-                let text = format!("{name}[{}]: {error}", record.partition);
-                self.desk.settle(ticket, Some(text));
+        // Partition by partition, each in order: what goes by one call goes in one request.
+        let mut order: Vec<&OutRecord> = records.records().iter().collect();
+        order.sort_by_key(|r| (r.topic as usize, r.partition));
+        for alike in order.chunk_by(|a, b| {
+            (a.topic, a.partition) == (b.topic, b.partition)
+                && !records.has_headers(a)
+                && !records.has_headers(b)
+        }) {
+            let (first, desk) = (alike[0], &self.desk);
+            let place = || format!("{}[{}]", self.names[first.topic as usize], first.partition);
+            if records.has_headers(first) {
+                if let Err(error) = self.send_one(records, first, &parcel) {
+                    desk.settle(ticket, Some(format!("{}: {error}", place())));
+                }
+                continue;
             }
+            let pairs = alike.iter().map(|r| (records.key(r), records.value(r)));
+            let mut refused = |code| desk.settle(ticket, Some(format!("{}: {code}", place())));
+            self.topics.send_shared(first.topic as usize, first.partition, pairs, &parcel, &mut refused);
         }
         self.desk.settle(ticket, None);
         Ok(())
@@ -202,7 +245,15 @@ impl Appender for KafkaAppender {
     }
 
     fn partitions(&self) -> u32 {
-        self.partitions
+        self.lanes.len() as u32
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes.iter().max().map_or(1, |last| last + 1)
+    }
+
+    fn lane_of(&self, partition: u32) -> usize {
+        self.lanes.get(partition as usize).copied().unwrap_or(0)
     }
 
     fn ask_time(&mut self) {
@@ -219,12 +270,28 @@ impl Appender for KafkaAppender {
     }
 }
 
+/// Leaders numbered from 0 by their broker ids; a partition without one joins the first.
+fn lanes_of(partitions: u32, leaders: &[(u32, i32)]) -> Vec<usize> {
+    let mut ids: Vec<i32> = leaders.iter().map(|(_, id)| *id).filter(|id| *id >= 0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let lane = |p| leaders.iter().find(|(of, _)| *of == p).and_then(|(_, id)| ids.binary_search(id).ok());
+    (0..partitions).map(|p| lane(p).unwrap_or(0)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ticket(open: usize) -> Ticket {
         Ticket { ticket: 7, bytes: 10, open: AtomicUsize::new(open), error: Mutex::new(None) }
+    }
+
+    #[test]
+    fn each_leader_has_a_lane() {
+        let leaders = [(2, 7), (0, 3), (1, 7), (3, -1)];
+        assert_eq!(lanes_of(5, &leaders), vec![0, 1, 1, 0, 0]);
+        assert_eq!(lanes_of(2, &[]), vec![0, 0]);
     }
 
     #[test]

@@ -81,6 +81,21 @@ pub(crate) fn partitions_of<C: ClientContext>(
     }
 }
 
+/// The leading broker of each partition of a topic; -1 where there is none now.
+pub(crate) fn leaders<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    topic: Topic,
+) -> Result<Vec<(u32, i32)>, ConnectError> {
+    let name = config.topic(topic);
+    let metadata = client
+        .fetch_metadata(Some(&name), config.timeouts.call.duration())
+        .map_err(|e| ConnectError::refused(format!("asking for the leaders of {name}"), e))?;
+    let found = metadata.topics().iter().find(|t| t.name() == name);
+    let partitions = found.map_or(&[][..], |t| t.partitions());
+    Ok(partitions.iter().map(|p| (p.id().max(0) as u32, p.leader())).collect())
+}
+
 fn is_missing(error: rdkafka::types::RDKafkaRespErr) -> bool {
     use rdkafka::types::RDKafkaRespErr as E;
     matches!(error, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)

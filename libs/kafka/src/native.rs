@@ -126,6 +126,9 @@ impl BatchQueue {
 }
 
 /// The topics that a producer writes to by batches.
+///
+/// What a delivery report carries must be what the producer's context expects: a `usize` after [`OutTopics::send`], an
+/// `Arc<T>` after [`OutTopics::send_shared`].
 pub(crate) struct OutTopics {
     topics: Vec<*mut rd::rd_kafka_topic_t>,
     messages: Vec<rd::rd_kafka_message_t>,
@@ -163,6 +166,47 @@ impl OutTopics {
         partition: u32,
         records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
     ) -> (usize, Option<RDKafkaErrorCode>) {
+        self.produce(topic, partition, records, topic as *mut c_void);
+        // After a first refusal librdkafka takes none of the rest when its queue is full or the topic is
+        // not usable; anything else is the end of the transaction.
+        let taken = self.messages.iter().position(is_refused).unwrap_or(self.messages.len());
+        let error = self.messages.get(taken).map(|m| m.err.into());
+        self.messages.clear();
+        (taken, error)
+    }
+
+    /// Hands records (key and value) to the producer, in order, all for one partition of `topic`. The delivery
+    /// report of each carries `shared`; `refused` hears of each that was not taken and has no report.
+    pub fn send_shared<'r, T: Send + Sync>(
+        &mut self,
+        topic: usize,
+        partition: u32,
+        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+        shared: &Arc<T>,
+        refused: &mut dyn FnMut(RDKafkaErrorCode),
+    ) {
+        let records: Vec<_> = records.collect();
+        // Before the call, because reports may come during it.
+        for _ in &records {
+            let _ = Arc::into_raw(Arc::clone(shared));
+        }
+        let opaque = Arc::as_ptr(shared).cast_mut().cast::<c_void>();
+        self.produce(topic, partition, records.into_iter(), opaque);
+        for message in self.messages.drain(..).filter(is_refused) {
+            // SAFETY: one of the references made above, which no report will give back.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(shared)) };
+            refused(message.err.into());
+        }
+    }
+
+    /// `messages` are the records with their errors afterwards.
+    fn produce<'r>(
+        &mut self,
+        topic: usize,
+        partition: u32,
+        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
+        opaque: *mut c_void,
+    ) {
         let raw = |bytes: Option<&[u8]>| {
             bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast::<c_void>(), b.len()))
         };
@@ -178,7 +222,7 @@ impl OutTopics {
                 key,
                 key_len,
                 offset: 0,
-                _private: topic as *mut c_void,
+                _private: opaque,
             }
         }));
         // SAFETY: a valid topic and an array of that many messages, whose keys and payloads live through the
@@ -192,15 +236,11 @@ impl OutTopics {
                 self.messages.len() as i32,
             );
         }
-        // After a first refusal librdkafka takes none of the rest when its queue is full or the topic is
-        // not usable; anything else is the end of the transaction.
-        let refused =
-            |m: &rd::rd_kafka_message_t| m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-        let taken = self.messages.iter().position(refused).unwrap_or(self.messages.len());
-        let error = self.messages.get(taken).map(|m| m.err.into());
-        self.messages.clear();
-        (taken, error)
     }
+}
+
+fn is_refused(message: &rd::rd_kafka_message_t) -> bool {
+    message.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
 impl Drop for OutTopics {

@@ -35,6 +35,17 @@ pub trait Appender: Send {
     /// How many partitions the events topic has.
     fn partitions(&self) -> u32;
 
+    /// How many servers lead partitions of the events topic, as far as is known: what waits for one of them leaves
+    /// together. 1 where there is only one.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Which of them leads this partition, below [`Appender::lanes`]. A wrong answer costs time, never a record.
+    fn lane_of(&self, _partition: u32) -> usize {
+        0
+    }
+
     /// Asks the log what time it is by its own clock; [`Appender::time`] has the answer later. Nothing happens
     /// where the log's clock is this machine's.
     fn ask_time(&mut self) {}

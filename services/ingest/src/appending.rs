@@ -1,13 +1,17 @@
 //! The thread that owns the way to the log.
 //!
-//! Owns: the `Appender` (its calls may block), the records waiting for room in its queue, in order, and the
-//! question what time it is. Never:
-//! begins an append nobody waits for any more; loses a ticket: each job gets exactly one answer, unless the
-//! service is torn down around it.
+//! Owns: the `Appender` (its calls may block), the lanes in front of it, the clock they see, and the question what
+//! time it is. Never: decides what leaves when (the lanes do); loses a ticket: each job gets exactly one answer,
+//! unless the service is torn down around it.
 
 use crate::clock::LogTime;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
-use std::collections::VecDeque;
+use crate::config::Config;
+use crate::flush::FlushControl;
+use crate::lanes::Lanes;
+use crate::meters::FlushMeters;
+use evenkeel_flush::{Caps, Policy};
+use evenkeel_seam::{Ack, Appender, Outputs};
+use evenkeel_telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -19,12 +23,15 @@ pub(crate) struct Job {
     /// The request, and the ticket.
     pub(crate) ticket: u64,
     pub(crate) records: Outputs,
+    /// How many events the records hold: flush policies go by them.
+    pub(crate) events: u32,
     /// Do not begin after this.
     pub(crate) give_up: Instant,
 }
 
-/// Longest wait for acks while new jobs may come: bounds how long a job waits for this thread.
-const ACKS_WAIT: Duration = Duration::from_millis(2);
+/// Longest wait for acks while new jobs may come: bounds how long a job waits for this thread. Well below a round
+/// trip to a broker, because a lane may send while another send is in flight.
+const ACKS_WAIT: Duration = Duration::from_micros(500);
 /// How often the log's client is looked after while nothing is in flight.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
@@ -45,33 +52,69 @@ pub(crate) struct TimeQuestion {
     pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
+/// What the lanes start with.
+pub(crate) struct FlushSettings {
+    pub(crate) policy: Policy,
+    pub(crate) caps: Caps,
+    /// As the driver's byte budget.
+    pub(crate) bytes_max: u64,
+    pub(crate) control: FlushControl,
+    pub(crate) meters: FlushMeters,
+}
+
+impl FlushSettings {
+    pub(crate) fn of(config: &Config, control: &FlushControl, metrics: &Metrics) -> Self {
+        Self {
+            policy: config.flush.policy(),
+            caps: config.flush.caps(),
+            bytes_max: config.in_flight_max.bytes(),
+            control: control.clone(),
+            meters: FlushMeters::new(metrics),
+        }
+    }
+}
+
 /// Appends until the sender of `jobs` is gone; `tell` gets one [`Ack`] per job.
 pub(crate) fn append_loop(
     mut appender: Box<dyn Appender>,
     jobs: &Receiver<Job>,
+    flush: FlushSettings,
     question: &TimeQuestion,
     tell: &mut dyn FnMut(Heard),
 ) {
-    let mut lane = Lane { waiting: VecDeque::new(), in_flight: 0, acks: Vec::new() };
-    let mut asked_ms = None;
+    let FlushSettings { policy, caps, bytes_max, control, meters } = flush;
+    let mut lanes = Lanes::new(policy, caps, bytes_max, Instant::now(), meters, appender.as_ref());
+    let (mut acks, mut asked_ms, mut due) = (Vec::new(), None, None);
     loop {
-        if lane.waiting.is_empty() && lane.in_flight == 0 {
-            match jobs.recv_timeout(IDLE_WAIT) {
-                Ok(job) => lane.waiting.push_back(job),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+        let first = match next_job(jobs, &lanes, due) {
+            Ok(job) => job,
+            // Nobody is left to hear an answer.
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => None,
+        };
+        if let Some((policy, caps)) = control.wanted() {
+            lanes.set_policy(policy, caps);
         }
-        loop {
-            match jobs.try_recv() {
-                Ok(job) => lane.waiting.push_back(job),
-                Err(TryRecvError::Empty) => break,
-                // Nobody is left to hear an answer.
-                Err(TryRecvError::Disconnected) => return,
-            }
+        if control.draining() {
+            lanes.drain();
         }
-        lane.append(appender.as_mut(), tell);
-        lane.collect(appender.as_mut(), tell);
+        let now = Instant::now();
+        let mut told = |ack| tell(Heard::Ack(ack));
+        // What came together is offered together, so that it can leave together.
+        for job in first.into_iter().chain(jobs.try_iter()) {
+            lanes.offer(now, job, appender.as_ref(), &mut told);
+        }
+        due = lanes.send(now, appender.as_mut(), &mut told);
+        let wait = match due {
+            _ if !lanes.awaits_acks() => Duration::ZERO,
+            Some(due) => due.saturating_duration_since(Instant::now()).min(ACKS_WAIT),
+            None => ACKS_WAIT,
+        };
+        appender.acks(wait, &mut acks);
+        if !acks.is_empty() {
+            lanes.heard(Instant::now(), acks.drain(..), &mut told);
+            due = lanes.send(Instant::now(), appender.as_mut(), &mut told);
+        }
         if question.asked.swap(false, Ordering::AcqRel) {
             asked_ms = Some((question.now_ms)());
             appender.ask_time();
@@ -86,48 +129,21 @@ pub(crate) fn append_loop(
     }
 }
 
-struct Lane {
-    // Bounded by the driver: every job here is charged to the byte budget.
-    waiting: VecDeque<Job>,
-    in_flight: usize,
-    acks: Vec<Ack>,
-}
-
-impl Lane {
-    /// Hands jobs to the log until it has no room. A full queue is waited out until the job's time is up:
-    /// bursts pass, an outage ends in a refusal.
-    fn append(&mut self, appender: &mut dyn Appender, tell: &mut dyn FnMut(Heard)) {
-        let now = Instant::now();
-        while let Some(job) = self.waiting.front() {
-            let refused = match job.give_up <= now {
-                true => Some(AppendError::Failed("the log had no room in time".into())),
-                false => match appender.append(&job.records, job.ticket) {
-                    Ok(()) => {
-                        self.in_flight += 1;
-                        None
-                    }
-                    Err(AppendError::Full) => return,
-                    Err(error @ AppendError::Failed(_)) => Some(error),
-                },
-            };
-            if let Some(error) = refused {
-                tell(Heard::Ack(Ack { ticket: job.ticket, result: Err(error) }));
-            }
-            self.waiting.pop_front();
-        }
+/// The next job. While outcomes are due it does not wait, because the wait is for those.
+fn next_job(jobs: &Receiver<Job>, lanes: &Lanes, due: Option<Instant>) -> Result<Option<Job>, TryRecvError> {
+    if lanes.awaits_acks() && !lanes.is_stuck() {
+        return match jobs.try_recv() {
+            Ok(job) => Ok(Some(job)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(error) => Err(error),
+        };
     }
-
-    fn collect(&mut self, appender: &mut dyn Appender, tell: &mut dyn FnMut(Heard)) {
-        let wait = if self.in_flight == 0 && self.waiting.is_empty() { Duration::ZERO } else { ACKS_WAIT };
-        let begun = Instant::now();
-        appender.acks(wait, &mut self.acks);
-        if self.acks.is_empty() && !self.waiting.is_empty() && begun.elapsed() < wait {
-            // A full log that does not wait must not make this thread spin.
-            std::thread::park_timeout(wait);
-        }
-        for ack in self.acks.drain(..) {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            tell(Heard::Ack(ack));
-        }
+    let until_due = due.map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
+    // A full log that does not wait must not make this thread spin.
+    let wait = if lanes.is_stuck() { ACKS_WAIT } else { until_due.min(IDLE_WAIT) };
+    match jobs.recv_timeout(wait) {
+        Ok(job) => Ok(Some(job)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(TryRecvError::Disconnected),
     }
 }

@@ -7,6 +7,7 @@ use crate::body::BodyLimits;
 use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
+use crate::flush::Flush;
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
@@ -41,6 +42,8 @@ pub struct Config {
     pub body: Body,
     /// Per WebSocket.
     pub websocket: WebSocket,
+    /// When records leave for the log.
+    pub flush: Flush,
     /// When refused clients come back.
     pub retry: Retry,
     /// Per stream.
@@ -184,7 +187,18 @@ impl Config {
             (HEAD_BYTES_MIN..=1 << 20).contains(&self.connection.head_max.bytes()),
             "must be 8KiB to 1MiB",
         )?;
+        check(
+            "flush.send-max",
+            self.flush.send_max.to_string(),
+            self.flush.send_max.bytes() >= body.record_max.bytes(),
+            "must be at least body.record-max",
+        )?;
+        if let Err(error) = self.flush.policy().check() {
+            let why = "the settings of the policy cannot work";
+            return Err(ConfigMisfit { key: "flush", got: error.to_string(), why });
+        }
         let counts = [
+            ("flush.in-flight-max", self.flush.in_flight_max, 100_000),
             ("connections-max", self.connections_max, 1_000_000),
             ("connection.headers-max", self.connection.headers_max, 1000),
             ("websocket.credits", self.websocket.credits as usize, 10_000),
@@ -292,6 +306,8 @@ mod tests {
             ("websocket.credits", "0"),
             ("websocket.message-max", "'1000B'"),
             ("body.events-max", "0"),
+            ("flush.send-max", "'256KiB'"),
+            ("flush.in-flight-max", "0"),
         ] {
             let misfit = with(key, value).unwrap().check().unwrap_err();
             assert_eq!(misfit.key, key, "{misfit}");

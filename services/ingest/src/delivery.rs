@@ -170,7 +170,7 @@ impl<'a> Delivery<'a> {
             let context = ours.or(client);
             let records = encode(groups, (edge.now_ms)(), edge.partitions, context.as_ref());
             let submitted = Instant::now();
-            ticket.submit(records).await?;
+            ticket.submit(records, u32::try_from(accepted).unwrap_or(u32::MAX)).await?;
             drop(sending); // the span ends with the log's acknowledgement
             edge.meters.acknowledged(protocol, accepted, submitted.elapsed());
         }

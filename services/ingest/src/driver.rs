@@ -48,6 +48,8 @@ pub enum Input {
         request: u64,
         /// What to append.
         records: Outputs,
+        /// How many events they hold.
+        events: u32,
     },
     /// The request ended without submitting, or its client went away.
     Gone {
@@ -111,6 +113,8 @@ pub enum Action {
         request: u64,
         /// What to append.
         records: Outputs,
+        /// How many events they hold.
+        events: u32,
         /// Past this time nobody waits for it: do not begin, ms on the driver's clock.
         give_up_ms: u64,
     },
@@ -225,7 +229,9 @@ impl Driver {
             Input::Started { request, bytes, random } => self.started(now_ms, request, bytes, random, out),
             Input::Grew { request, bytes } => self.grew(request, bytes, out),
             Input::Parsed { request, asks } => self.parsed(now_ms, request, &asks, out),
-            Input::Submitted { request, records } => self.submitted(now_ms, request, records, out),
+            Input::Submitted { request, records, events } => {
+                self.submitted(now_ms, request, records, events, out);
+            }
             Input::Gone { request } => self.gone(request),
             Input::Acked { request, result } => self.acked(request, result, out),
             Input::Tick => self.tick(now_ms, out),
@@ -299,7 +305,7 @@ impl Driver {
         out.push(Action::Allow { request, admitted, retry_after_ms });
     }
 
-    fn submitted(&mut self, now_ms: u64, request: u64, records: Outputs, out: &mut Vec<Action>) {
+    fn submitted(&mut self, now_ms: u64, request: u64, records: Outputs, events: u32, out: &mut Vec<Action>) {
         let Some(state) = self.receiving(request) else { return };
         let hold = state.hold;
         // From here on the request costs what its records cost; the parsed events are gone.
@@ -313,7 +319,7 @@ impl Driver {
             state.stage = Stage::Waiting;
             state.deadline_ms = give_up_ms;
         }
-        out.push(Action::Append { request, records, give_up_ms });
+        out.push(Action::Append { request, records, events, give_up_ms });
     }
 
     fn gone(&mut self, request: u64) {

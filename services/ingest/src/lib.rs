@@ -5,7 +5,8 @@
 //! (admission is the coalescer's). Keeps: recovery.md "Ingest".
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
-//! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the log's client.
+//! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the
+//! log's client, `lanes` what waits in front of it.
 
 mod accept;
 mod appending;
@@ -16,7 +17,9 @@ mod collect;
 pub mod config;
 mod delivery;
 pub mod driver;
+mod flush;
 mod http;
+mod lanes;
 mod link;
 mod meters;
 mod problem;
@@ -30,6 +33,7 @@ mod ws;
 
 pub use auth::AuthError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
+pub use flush::{Flush, FlushControl, PolicyName};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
 pub use problem::{Kind, Problem};
 pub use run::{Edges, Ingest, RunError, StartError};

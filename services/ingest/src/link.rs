@@ -93,8 +93,8 @@ impl Ticket {
     }
 
     /// Hands the records over and waits until every one is durable, or the request is refused.
-    pub(crate) async fn submit(mut self, records: Outputs) -> Result<(), Problem> {
-        self.say(Input::Submitted { request: self.request, records });
+    pub(crate) async fn submit(mut self, records: Outputs, events: u32) -> Result<(), Problem> {
+        self.say(Input::Submitted { request: self.request, records, events });
         loop {
             match self.replies.recv().await {
                 Some(Reply::Acknowledged) => {

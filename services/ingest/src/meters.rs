@@ -3,7 +3,9 @@
 //! Owns: the handles. Never: a stream id or a credential's name as a label.
 
 use crate::driver::Usage;
+use crate::lanes::MODES;
 use crate::verdict::{Reason, Rejected};
+use evenkeel_flush::Mode;
 use evenkeel_telemetry::names::ingest;
 use evenkeel_telemetry::{Counter, Gauge, Histogram, Metrics};
 use hyper::StatusCode;
@@ -52,6 +54,44 @@ pub(crate) struct Meters {
     queue_limit: Gauge,
     limited_devices: Gauge,
     clock_offset: Gauge,
+}
+
+/// Handles of the lanes.
+pub(crate) struct FlushMeters {
+    modes: [Gauge; MODES.len()],
+    size: Histogram,
+    interval: Histogram,
+}
+
+impl FlushMeters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            modes: MODES.map(|mode| metrics.gauge(&ingest::FLUSH_MODE, [mode.name()])),
+            size: metrics.histogram(&ingest::FLUSH_SIZE, []),
+            interval: metrics.histogram(&ingest::FLUSH_INTERVAL, []),
+        }
+    }
+
+    /// A lane sent so much, so long after its last send.
+    pub(crate) fn sealed(&self, bytes: u64, interval: Option<Duration>) {
+        self.size.record(bytes as f64);
+        if let Some(interval) = interval {
+            self.interval.record_duration(interval);
+        }
+    }
+
+    /// What every lane is doing now.
+    pub(crate) fn modes(&self, lanes: impl Iterator<Item = Mode>) {
+        let mut counts = [0; MODES.len()];
+        for mode in lanes {
+            if let Some(at) = MODES.iter().position(|m| *m == mode) {
+                counts[at] += 1;
+            }
+        }
+        for (gauge, count) in self.modes.iter().zip(counts) {
+            gauge.set_count(count);
+        }
+    }
 }
 
 impl Spoken {

@@ -4,12 +4,13 @@
 //! `select → apply → perform`.
 
 use crate::accept::{Phase, serve};
-use crate::appending::{Heard, Job, TimeQuestion, append_loop};
+use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
 use crate::driver::{Action, Driver, Input, Refusal};
+use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
 use evenkeel_chassis::drain::Drain;
@@ -141,6 +142,7 @@ pub struct Ingest {
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
+    flush: FlushControl,
 }
 
 impl Ingest {
@@ -155,12 +157,17 @@ impl Ingest {
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, appender, auth, edges, listener, address })
+        Ok(Self { config, appender, auth, edges, listener, address, flush: FlushControl::default() })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Changes the flush policy while the service runs.
+    pub fn flush_control(&self) -> FlushControl {
+        self.flush.clone()
     }
 
     /// Serves until `drain` begins, then finishes what is in flight within `drain-timeout`, or the drain's
@@ -185,11 +192,12 @@ impl Ingest {
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
         let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
+        let flush = FlushSettings::of(&config, &self.flush, self.edges.emitter.metrics());
         let heard = to_driver.clone();
         let thread = std::thread::Builder::new()
             .name("ingest-append".into())
             .spawn(move || {
-                append_loop(appender, &waiting_jobs, &question, &mut |told| {
+                append_loop(appender, &waiting_jobs, flush, &question, &mut |told| {
                     let message = match told {
                         Heard::Ack(Ack { ticket, result }) => {
                             Message::Input(Input::Acked { request: ticket, result })
@@ -221,6 +229,7 @@ impl Ingest {
             ask_time,
             slack_ms: config.clock_limits().slack_ms,
             emitter: self.edges.emitter,
+            flush: self.flush,
             edge,
         };
         tracing::info!(address = %self.address, "ingest serves HTTP");
@@ -250,6 +259,7 @@ struct Core {
     ask_time: Arc<AtomicBool>,
     slack_ms: u64,
     emitter: Emitter,
+    flush: FlushControl,
     edge: Arc<Edge>,
 }
 
@@ -298,6 +308,7 @@ impl Core {
             if draining && *phase.borrow() == Phase::Open {
                 let _ = phase.send(Phase::Draining);
                 self.ready.fails("draining");
+                self.flush.drain();
                 let left = drain.deadline().map(|at| at.saturating_duration_since(std::time::Instant::now()));
                 let within = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
                 let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
@@ -383,9 +394,9 @@ impl Core {
                 self.reply_last(request, Reply::Refused { refusal, retry_after_ms });
             }
             Action::Acknowledge { request } => self.reply_last(request, Reply::Acknowledged),
-            Action::Append { request, records, give_up_ms } => {
+            Action::Append { request, records, events, give_up_ms } => {
                 let give_up = (self.started + Duration::from_millis(give_up_ms)).into_std();
-                match self.jobs.try_send(Job { ticket: request, records, give_up }) {
+                match self.jobs.try_send(Job { ticket: request, records, events, give_up }) {
                     Ok(()) => {}
                     Err(blocking::TrySendError::Full(job)) => unplaced.push(job.ticket),
                     Err(blocking::TrySendError::Disconnected(_)) => {

@@ -35,7 +35,7 @@ fn acked(request: u64, result: Result<(), AppendError>) -> Input {
 /// A request whose records are at the log.
 fn waiting(driver: &mut Driver, now_ms: u64, request: u64) {
     assert!(matches!(start(driver, now_ms, request, 1000)[..], [Action::Proceed { .. }]));
-    let out = apply(driver, now_ms, Input::Submitted { request, records: records() });
+    let out = apply(driver, now_ms, Input::Submitted { request, records: records(), events: 1 });
     assert!(matches!(out[..], [Action::Append { .. }]));
 }
 
@@ -133,7 +133,7 @@ fn a_drain_finishes_what_is_there_and_takes_nothing_new() {
     assert!(apply(&mut driver, 10, Input::Drain { within_ms: 1000 }).is_empty());
     assert_eq!(refused(&start(&mut driver, 11, 3, 100)), &Refusal::Draining);
     assert!(matches!(apply(&mut driver, 12, acked(1, Ok(())))[..], [Action::Acknowledge { request: 1 }]));
-    let out = apply(&mut driver, 13, Input::Submitted { request: 2, records: records() });
+    let out = apply(&mut driver, 13, Input::Submitted { request: 2, records: records(), events: 1 });
     assert!(matches!(out[..], [Action::Append { request: 2, .. }]));
     let out = apply(&mut driver, 14, acked(2, Ok(())));
     assert!(matches!(out[..], [Action::Acknowledge { request: 2 }, Action::Stop]));
@@ -195,7 +195,7 @@ proptest! {
                     Input::Started { request: next, bytes, random: 0 }
                 }
                 Step::Grow(n, bytes) => Input::Grew { request: pick(n), bytes },
-                Step::Submit(n) => Input::Submitted { request: pick(n), records: records() },
+                Step::Submit(n) => Input::Submitted { request: pick(n), records: records(), events: 1 },
                 Step::Gone(n) => Input::Gone { request: pick(n) },
                 Step::Ack(n, ok) => {
                     let request = pick(n);

@@ -7,7 +7,7 @@ use super::{Cell, Grid};
 use std::fmt::Write as _;
 
 const COLUMNS: usize = 3;
-const PANEL: (f64, f64) = (368.0, 196.0);
+const PANEL: (f64, f64) = (368.0, 184.0);
 const GAP: f64 = 16.0;
 const MARGIN: f64 = 24.0;
 /// Where the bars of a panel begin, and how far they may reach, px.
@@ -20,7 +20,7 @@ const SECTION: f64 = 30.0;
 /// The axis: 0.3 ms to 10 s.
 const AXIS_MS: (f64, f64) = (0.3, 10_000.0);
 const TICKS: [(f64, &str); 5] =
-    [(1.0, "1 ms"), (10.0, "10"), (100.0, "100"), (1_000.0, "1 s"), (10_000.0, "10 s")];
+    [(1.0, "1 ms"), (10.0, "10 ms"), (100.0, "100 ms"), (1_000.0, "1 s"), (10_000.0, "10 s")];
 
 const STYLE: &str = "
   .paper{fill:#ffffff} .ink{fill:#1f2328} .dim{fill:#59636e} .grid{stroke:#d1d9e0;stroke-width:1}
@@ -46,7 +46,12 @@ pub fn draw(grid: &Grid) -> String {
          height=\"{height}\" role=\"img\">\n<title>Latency of the flush policies</title>\n<style>{STYLE}</style>\n\
          <rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>\n"
     );
-    text(&mut svg, (MARGIN, 36.0), "ink h1", "Latency from arrival to acknowledgement, by flush policy");
+    text(
+        &mut svg,
+        (MARGIN, 36.0),
+        "ink h1",
+        "Simulated latency from arrival to acknowledgement, by flush policy",
+    );
     legend(&mut svg, 62.0);
     for (n, broker) in brokers.iter().enumerate() {
         let top = HEAD + n as f64 * section;
@@ -77,8 +82,7 @@ fn legend(svg: &mut String, y: f64) {
         text(svg, (x + 36.0, y), "ink", label);
         x += 110.0;
     }
-    let note =
-        "orange: the default. The oracle is the best fixed setting of each segment, chosen afterwards.";
+    let note = "orange: the default. Oracle: the best fixed setting of each segment, chosen afterwards. Bars end at 10 s.";
     text(svg, (x, y), "dim", note);
 }
 
