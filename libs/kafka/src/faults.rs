@@ -8,7 +8,7 @@ use evenkeel_model::Topic;
 use evenkeel_seam::{Outputs, Position};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -83,7 +83,6 @@ impl OpenTransaction {
 /// ("these partitions are likely deleted", Kafka 4.3): the offset then stays unstable for good. Whoever
 /// kills a broker to see something else waits for this first.
 pub fn settled(config: &KafkaConfig, group: &str, topic: Topic, partition: u32) -> Result<(), ConnectError> {
-    use rdkafka::consumer::{BaseConsumer, Consumer};
     let consumer: BaseConsumer = config
         .consumer(group, Isolation::Committed)?
         .create()
@@ -124,7 +123,6 @@ pub fn grow(config: &KafkaConfig, topic: Topic, partitions: usize) -> Result<(),
 /// The metadata of somebody who is no member of the group: accepted while the group has none, or from
 /// before generations were checked.
 fn outsider(config: &KafkaConfig, group: &str) -> Result<ConsumerGroupMetadata, ConnectError> {
-    use rdkafka::consumer::{BaseConsumer, Consumer};
     let mut client: ClientConfig = config.client()?;
     client.set("group.id", group);
     let consumer: BaseConsumer =

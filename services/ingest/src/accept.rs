@@ -1,7 +1,7 @@
 //! The accept loop: connections in, a bounded number of them, each with its timeouts.
 //!
-//! Owns: the listener, every connection's task, also after it has become a WebSocket. Never: a connection that waits for ever: the head of the
-//! next request has `head-timeout` (waiting for it included), a body has the driver's deadline, an answer
+//! Owns: the listener, every connection's task, also after it has become a WebSocket. Never: a connection
+//! that waits for ever: the head of the next request has `head-timeout` (waiting for it included), a body has the driver's deadline, an answer
 //! nobody reads has `write-timeout`. HTTP/1.1 only: devices speak it, and it has a timer for slow heads.
 //! Bound: past `connections-max` nothing is accepted; clients wait in the kernel's backlog.
 

@@ -44,7 +44,7 @@ pub(crate) struct BodyLimits {
 /// One body on its way in.
 pub(crate) struct Intake<'a> {
     limits: BodyLimits,
-    unpack: Unpack,
+    unpack: Option<Unpack>,
     sort: Sort,
     collector: Collector<'a>,
     received_bytes: u64,
@@ -87,7 +87,8 @@ impl<'a> Intake<'a> {
             Sort::Items(splitter) => splitter.allocated(),
             Sort::Whole(body) => body.capacity(),
         };
-        (sort + self.unpack.cost_bytes() + self.collector.cost_bytes()) as u64
+        let unpack = self.unpack.as_ref().map_or(0, Unpack::cost_bytes);
+        (sort + unpack + self.collector.cost_bytes()) as u64
     }
 
     /// Counts a piece just received against the cap.
@@ -99,21 +100,24 @@ impl<'a> Intake<'a> {
     /// Takes the next step's worth of `piece`. The caller repeats until the piece is empty and this says
     /// that nothing is left, and looks at [`Self::cost_bytes`] in between.
     pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<bool, Problem> {
-        if self.unpack.is_plain() {
+        let Some(unpack) = &mut self.unpack else {
             let part = piece.split_to(piece.len().min(STEP_BYTES));
-            self.plain(&part)?;
-            return Ok(false);
-        }
-        let (part, again) = self.unpack.step(piece)?;
+            return self.plain(&part).map(|()| false);
+        };
+        let (part, again) = unpack.step(piece)?;
         self.plain(&part)?;
-        self.unpack.give_back(part);
+        if let Some(unpack) = &mut self.unpack {
+            unpack.give_back(part);
+        }
         Ok(again)
     }
 
     /// The body is complete: its batches, what was refused, and what it costs in the end, bytes.
     pub(crate) fn finish(mut self) -> Result<(Vec<Group>, Rejected, u64), Problem> {
-        let rest = self.unpack.finish()?;
-        self.plain(&rest)?;
+        if let Some(unpack) = &mut self.unpack {
+            let rest = unpack.finish()?;
+            self.plain(&rest)?;
+        }
         let mut collector = self.collector;
         match self.sort {
             Sort::Items(splitter) => {

@@ -2,8 +2,7 @@
 //!
 //! Owns: a delivery's share of the byte budget, the arrival stamp, the records, the verdict. Never: answers
 //! "accepted" before the log has acknowledged every accepted event of the delivery; knows a socket.
-//! A new protocol is a file that turns its frames into [`Delivery::open`], [`Delivery::take`] and
-//! [`Delivery::finish`], and the outcome into its own acknowledgement; CONTRIBUTING.md shows how.
+//! A new protocol is a file that turns its frames into [`Share::open`], [`Delivery::take`] and [`Delivery::finish`], and the outcome into its own acknowledgement; CONTRIBUTING.md shows how.
 
 use crate::auth::{Auth, Credential};
 use crate::body::{BodyLimits, Encoding, Format, Intake};

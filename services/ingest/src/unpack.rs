@@ -26,7 +26,6 @@ const GUNZIP_BYTES: usize = 128 * 1024;
 
 /// One body's decoder.
 pub(crate) enum Unpack {
-    Plain,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Zstd(Box<Zstd>),
 }
@@ -41,27 +40,23 @@ pub(crate) struct Zstd {
 }
 
 impl Unpack {
-    pub(crate) fn new(encoding: Encoding) -> Self {
+    /// `None` for a plain body, which needs none.
+    pub(crate) fn new(encoding: Encoding) -> Option<Self> {
         match encoding {
-            Encoding::Plain => Self::Plain,
-            Encoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Encoding::Plain => None,
+            Encoding::Gzip => Some(Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
             Encoding::Zstd => {
                 let mut context = DCtx::create();
                 // Only a number out of its range could be refused.
                 let _ = context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
-                Self::Zstd(Box::new(Zstd { context, out: Vec::new(), open: false }))
+                Some(Self::Zstd(Box::new(Zstd { context, out: Vec::new(), open: false })))
             }
         }
-    }
-
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain)
     }
 
     /// What it holds in memory, bytes.
     pub(crate) fn cost_bytes(&self) -> usize {
         match self {
-            Self::Plain => 0,
             Self::Gzip(_) => GUNZIP_BYTES,
             Self::Zstd(zstd) => zstd.context.sizeof() + STEP_BYTES,
         }
@@ -70,7 +65,6 @@ impl Unpack {
     /// The next step's output, and whether more may come without further input.
     pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<(Vec<u8>, bool), Problem> {
         match self {
-            Self::Plain => Ok((std::mem::take(piece).into(), false)),
             Self::Gzip(gunzip) => {
                 let taken = gunzip.write(piece).map_err(|error| broken("gzip", &error.to_string()))?;
                 if taken == 0 {
@@ -93,7 +87,6 @@ impl Unpack {
     /// The body is complete: what is left of it.
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Problem> {
         match self {
-            Self::Plain => Ok(Vec::new()),
             Self::Gzip(gunzip) => {
                 gunzip.try_finish().map_err(|error| broken("gzip", &error.to_string()))?;
                 Ok(std::mem::take(gunzip.get_mut()))

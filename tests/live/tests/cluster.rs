@@ -7,6 +7,7 @@
 use anyhow::{Context, bail, ensure};
 use evenkeel_live::parts::cassandra::Cassandra;
 use evenkeel_live::parts::kafka::{KafkaPart, fresh_prefix};
+use evenkeel_scenarios::{Fleet, Rows};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const DEADLINE: Duration = Duration::from_secs(240);
 const REQUESTS: u64 = 120;
 const KILLS: usize = 20; // one every fifth request
-const STREAMS: i64 = 7;
+const FLEET: Fleet = Fleet { streams: 7 };
 
 fn binary() -> PathBuf {
     std::env::var_os("EVENKEEL_BIN")
@@ -161,36 +162,6 @@ impl Drop for Cluster {
     }
 }
 
-type Rows = BTreeMap<(String, i64), (u64, f64)>;
-
-/// Ten events of each stream; request `n` begins with seq 10 n. Every seventh request is sent late, and every
-/// fifth twice.
-fn body(n: u64, start_ms: i64) -> String {
-    let mut body = String::new();
-    for stream in 0..STREAMS {
-        for seq in n * 10..n * 10 + 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            body += &format!(
-                "{{\"stream_id\":\"dev/{stream}\",\"ts\":{ts},\"seq\":{seq},\"fields\":{{\"v\":{seq}}}}}\n"
-            );
-        }
-    }
-    body
-}
-
-fn expected(start_ms: i64) -> Rows {
-    let mut want = Rows::new();
-    for stream in 0..STREAMS {
-        for seq in 0..REQUESTS * 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            let entry = want.entry((format!("dev/{stream}"), ts / 5_000 * 5_000)).or_default();
-            entry.0 += 1;
-            entry.1 += seq as f64;
-        }
-    }
-    want
-}
-
 #[test]
 fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Result<()> {
     let (kafka, cassandra) = (KafkaPart::shared()?, Cassandra::find()?);
@@ -210,8 +181,9 @@ fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Resul
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let start_ms = (now - 300_000) / 5_000 * 5_000;
     let (mut kills, mut held_back) = (0, Vec::new());
+    // Every seventh request is sent late, and every fifth twice.
     for n in 0..REQUESTS {
-        let body = body(n, start_ms);
+        let body = FLEET.body(n, start_ms);
         if n % 7 == 3 {
             held_back.push(body.clone()); // comes minutes of its own time later: the late path
             continue;
@@ -232,13 +204,8 @@ fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Resul
         cluster.deliver(&body)?;
     }
     ensure!(kills >= KILLS, "only {kills} kills");
-    let last: String = (0..STREAMS)
-        .map(|s| {
-            format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{now},\"seq\":1000000,\"fields\":{{\"v\":1}}}}\n")
-        })
-        .collect();
-    cluster.deliver(&last)?;
-    let (want, before) = (expected(start_ms), now / 5_000 * 5_000);
+    cluster.deliver(&FLEET.closing(now))?;
+    let (want, before) = (FLEET.expected(REQUESTS, start_ms), now / 5_000 * 5_000);
     let began = Instant::now();
     let mut got = cluster.stored(cassandra.address(), before)?;
     while got != want && began.elapsed() < DEADLINE {

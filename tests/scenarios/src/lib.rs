@@ -9,6 +9,7 @@ pub mod contract;
 pub mod device;
 mod evidence;
 pub mod exact;
+mod fleet;
 pub mod history;
 mod judge;
 mod ledger;
@@ -22,6 +23,7 @@ mod step;
 mod violation;
 
 pub use evidence::{Evidence, Finding};
+pub use fleet::{Fleet, Rows, lone_row};
 pub use judge::{Diverted, Verdict, judge, name};
 pub use ledger::{CommitSeen, LedgerWatch};
 pub use published::{Body, Contents, Published, check_origin, check_published};

@@ -2,7 +2,7 @@
 //! request is served.
 
 use crate::log;
-use crate::machine::{body, stored};
+use crate::machine::{FLEET, stored};
 use crate::server::{NDJSON, Server, get, metric, post, post_as, until};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{EventBatch, FieldColumn};
@@ -43,7 +43,7 @@ fn cases() -> Vec<Case> {
     foreign[2..10].copy_from_slice(&[0x5a; 8]); // another schema's fingerprint
     let mut flipped = good.clone();
     flipped[10] = 0xff; // the length of the stream id
-    let zipped = gzip(&body(0, T).into_bytes());
+    let zipped = gzip(&FLEET.body(0, T).into_bytes());
     let ten_mb = format!("{{\"stream_id\":\"s\",\"ts\":1,\"payload\":\"{}\"}}\n", "A".repeat(10_000_000));
     let many = "{\"stream_id\":\"s\",\"ts\":1}\n".repeat(50_001);
     vec![
@@ -96,13 +96,13 @@ fn bad_bodies_are_refused_one_by_one_and_the_server_goes_on() {
     }
     assert_eq!(get(&server.admin, "/readyz").0, 200);
     // The good ones of a mixed request are taken.
-    let mixed = format!("{}not json\n", body(0, T));
+    let mixed = format!("{}not json\n", FLEET.body(0, T));
     let (status, answer) = post(&server.ingest, &mixed).unwrap();
     assert!(
         status == 200 && answer.contains("\"accepted\":50") && answer.contains("\"index\":50"),
         "{answer}"
     );
-    assert_eq!(post(&server.ingest, &body(1, T + 60_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(1, T + 60_000)).unwrap().0, 200);
     until("the first windows are stored", || stored(dir.path(), T + 5_000).len() == 5);
     assert_eq!(metric(&server.admin, "evenkeel_coalescer_ledger_imbalance{size=\"5000\"}"), Some(0.0)); // EK-SUM-1
     assert_eq!(server.terminate(), Some(0));

@@ -1,7 +1,7 @@
 //! A disk that is full: a small file system of the test's own, in a mount namespace that goes with the process.
 //! Where the machine allows no mounts the byte limit of the log stands in for it, which every machine runs.
 
-use crate::machine::{Rows, body, stored, stored_as};
+use crate::machine::{FLEET, stored, stored_as};
 use crate::server::{Server, get, metric, post, post_as, until};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -78,20 +78,6 @@ fn now_ms() -> i64 {
     since.as_millis() as i64
 }
 
-/// Count and sum per stream and window, as `body` makes them, for requests 0 ..= `last`.
-fn expected(last: u64, start_ms: i64) -> Rows {
-    let mut want = Rows::new();
-    for stream in 0..5i64 {
-        for seq in 0..(last + 1) * 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            let entry = want.entry((format!("dev/{stream}"), ts / 5_000 * 5_000)).or_default();
-            entry.0 += 1;
-            entry.1 += seq as f64;
-        }
-    }
-    want
-}
-
 /// Sends until the log is full, then the disk gets room, and everything is as if nothing had happened.
 #[test]
 fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room() {
@@ -104,7 +90,7 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
     let mut server = Server::start_as(command, &disk.join("data"), &["coalescer.interval=5s"]);
     let now = now_ms();
     let start_ms = (now - 120_000) / 5_000 * 5_000;
-    assert_eq!(post(&server.ingest, &body(0, start_ms)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(0, start_ms)).unwrap().0, 200);
     // Windows of a crowd open and close: their rows are to leave at the next tick, when there is no room any more.
     for ts in [start_ms, start_ms + 100_000] {
         assert_eq!(post(&server.ingest, &crowd(ts)).unwrap().0, 200);
@@ -131,13 +117,13 @@ fn on_a_full_disk_the_server_answers_503_stays_up_and_goes_on_when_there_is_room
 
     std::fs::remove_file(inside(server.pid(), &disk.join("ballast"))).unwrap();
     for n in 1..=20 {
-        until("there is room again", || post(&server.ingest, &body(n, start_ms)).unwrap().0 == 200);
+        until("there is room again", || post(&server.ingest, &FLEET.body(n, start_ms)).unwrap().0 == 200);
     }
     let last: String = (0..5)
         .map(|s| format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{now},\"seq\":99999,\"fields\":{{\"v\":1}}}}\n"))
         .collect();
     assert_eq!(post(&server.ingest, &last).unwrap().0, 200);
-    let want = expected(20, start_ms);
+    let want = FLEET.expected(21, start_ms);
     let rows = || {
         let mut rows = stored_as(way.binary_inside(server.pid()), &disk.join("data"), now / 5_000 * 5_000);
         rows.retain(|(stream, _), _| stream.starts_with("dev/"));
@@ -154,16 +140,16 @@ fn at_the_byte_limit_of_the_log_the_server_answers_503_and_a_larger_limit_mends_
     let mut server = Server::start(dir.path(), &["local.log-max=1MiB"]);
     let now = now_ms();
     let start_ms = (now - 120_000) / 5_000 * 5_000;
-    assert_eq!(post(&server.ingest, &body(0, start_ms)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(0, start_ms)).unwrap().0, 200);
     let statuses: Vec<u16> = (0..60).map(|n| post(&server.ingest, &filler(n, now)).unwrap().0).collect();
     assert!(statuses.contains(&503) && statuses.iter().all(|s| [200, 503].contains(s)), "{statuses:?}");
     server.still_runs();
     assert_eq!(get(&server.admin, "/livez").0, 200);
     assert_eq!(server.terminate(), Some(0));
     let server = Server::start(dir.path(), &[]);
-    let closing = body(100, start_ms);
+    let closing = FLEET.body(100, start_ms);
     assert_eq!(post(&server.ingest, &closing).unwrap().0, 200);
-    let want = expected(0, start_ms);
+    let want = FLEET.expected(1, start_ms);
     let first = || {
         let mut rows = stored(dir.path(), start_ms + 5_000);
         rows.retain(|(stream, _), _| stream.starts_with("dev/"));

@@ -1,6 +1,7 @@
 //! One machine under kill -9, its endpoints, what it refuses at the start, the demo and the plan.
 
 use crate::server::{DEADLINE, Server, get, post};
+use evenkeel_scenarios::{Fleet, Rows};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -8,22 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub type Rows = BTreeMap<(String, i64), (u64, f64)>;
-
-/// Ten events of each of five streams; request `n` of stream `s` begins with seq 10 n.
-pub fn body(n: u64, start_ms: i64) -> String {
-    let mut body = String::new();
-    for stream in 0..5 {
-        for at in 0..10 {
-            let seq = n * 10 + at;
-            let ts = start_ms + seq as i64 * 100 + stream;
-            body.push_str(&format!(
-                "{{\"stream_id\":\"dev/{stream}\",\"ts\":{ts},\"seq\":{seq},\"fields\":{{\"v\":{seq}}}}}\n"
-            ));
-        }
-    }
-    body
-}
+/// Who sends.
+pub const FLEET: Fleet = Fleet { streams: 5 };
 
 /// Stored (count, sum of `v`) per stream and 5 s window that starts before `to`.
 pub fn stored(data_dir: &Path, to: i64) -> Rows {
@@ -58,7 +45,7 @@ fn kill_9_loses_nothing_and_doubles_nothing() {
     let mut server = Server::start(dir.path(), &[]);
     let mut kills = 0;
     for n in 0..REQUESTS {
-        let body = body(n, start_ms);
+        let body = FLEET.body(n, start_ms);
         if n % 9 == 4 {
             // Killed while the request is under way: whether it got into the log is not known, so it is sent
             // again, as a device does.
@@ -77,21 +64,8 @@ fn kill_9_loses_nothing_and_doubles_nothing() {
     }
     assert!(kills >= 6);
     // One late look at the clock closes everything before it.
-    let last: String = (0..5)
-        .map(|s| {
-            format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{now},\"seq\":100000,\"fields\":{{\"v\":1}}}}\n")
-        })
-        .collect();
-    assert_eq!(post(&server.ingest, &last).unwrap().0, 200);
-    let mut want: BTreeMap<(String, i64), (u64, f64)> = BTreeMap::new();
-    for stream in 0..5i64 {
-        for seq in 0..REQUESTS * 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            let entry = want.entry((format!("dev/{stream}"), ts / 5_000 * 5_000)).or_default();
-            entry.0 += 1;
-            entry.1 += seq as f64;
-        }
-    }
+    assert_eq!(post(&server.ingest, &FLEET.closing(now)).unwrap().0, 200);
+    let want = FLEET.expected(REQUESTS, start_ms);
     let before = now / 5_000 * 5_000;
     let began = Instant::now();
     while stored(dir.path(), before) != want && began.elapsed() < DEADLINE {
@@ -105,7 +79,7 @@ fn kill_9_loses_nothing_and_doubles_nothing() {
 fn it_says_that_it_is_alive_and_ready_and_what_it_does() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
-    assert_eq!(post(&server.ingest, &body(0, 1_700_000_000_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(0, 1_700_000_000_000)).unwrap().0, 200);
     assert_eq!(get(&server.admin, "/livez").0, 200);
     assert_eq!(get(&server.admin, "/readyz").0, 200);
     let began = Instant::now();

@@ -1,10 +1,11 @@
 //! Poison in the log, put there by somebody who does not come through ingest; and a log that was cut.
 
 use crate::log::{self, Refused};
-use crate::machine::{body, stored};
+use crate::machine::{FLEET, stored};
 use crate::server::{Server, metric, post, until};
-use evenkeel_codec::{encode_batch, encode_row};
-use evenkeel_model::{ClosedBy, EventBatch, Topic, WindowRow, WindowSpan, partition_of};
+use evenkeel_codec::encode_batch;
+use evenkeel_model::{EventBatch, Topic, partition_of};
+use evenkeel_scenarios::lone_row;
 
 const T: i64 = 1_700_000_000_000;
 /// The events are of 2023.
@@ -17,25 +18,6 @@ fn batch(stream_id: &str) -> Vec<u8> {
         EventBatch { stream_id: stream_id.into(), arrival_ms: T, ts: vec![T], ..EventBatch::default() };
     let mut bytes = Vec::new();
     encode_batch(&batch, &mut bytes);
-    bytes
-}
-
-fn row(stream_id: &str) -> Vec<u8> {
-    let row = WindowRow {
-        stream_id: stream_id.into(),
-        span: WindowSpan { size_ms: 5_000, window_id: T / 5_000 },
-        closed_by: ClosedBy::Watermark,
-        max_ts: T,
-        first_arrival: T,
-        last_arrival: T,
-        count: 1,
-        seqs: vec![],
-        dropped: vec![],
-        stats: vec![],
-        events: None,
-    };
-    let mut bytes = Vec::new();
-    encode_row(&row, &mut bytes);
     bytes
 }
 
@@ -57,7 +39,7 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     let mut put = Vec::new();
     for (topic, poison) in [
         (Topic::Events, [GARBAGE.to_vec(), FOREIGN.to_vec(), batch(&stray)]),
-        (Topic::Windows, [GARBAGE.to_vec(), FOREIGN.to_vec(), row(&stray)]),
+        (Topic::Windows, [GARBAGE.to_vec(), FOREIGN.to_vec(), lone_row(&stray, T)]),
     ] {
         for (value, reason) in poison.into_iter().zip(["malformed", "malformed", "misrouted"]) {
             let offset = log::append(&local, topic, 0, Some(&stray), &value);
@@ -67,8 +49,8 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
     drop(local);
 
     let server = Server::start(dir.path(), &[OLD]);
-    assert_eq!(post(&server.ingest, &body(0, T)).unwrap().0, 200);
-    assert_eq!(post(&server.ingest, &body(1, T + 60_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(0, T)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(1, T + 60_000)).unwrap().0, 200);
     until("the others of both partitions go on", || stored(dir.path(), T + 5_000).len() == 5);
     let count = |outcome: &str| {
         metric(
@@ -103,7 +85,7 @@ fn a_log_shorter_than_replay_from_is_counted_as_lost_or_refused() {
     // Long windows, so that a kill leaves some open.
     let server = Server::start(dir.path(), &["coalescer.sizes=[\"1m\"]", OLD]);
     for n in 0..4 {
-        assert_eq!(post(&server.ingest, &body(n, T)).unwrap().0, 200);
+        assert_eq!(post(&server.ingest, &FLEET.body(n, T)).unwrap().0, 200);
     }
     let imbalance = "evenkeel_coalescer_ledger_imbalance{size=\"60000\"}";
     let counted = "evenkeel_coalescer_events_total{outcome=\"counted\",size=\"60000\"}";
@@ -131,7 +113,7 @@ fn a_log_shorter_than_replay_from_is_counted_as_lost_or_refused() {
     let server = Server::start(dir.path(), &["coalescer.sizes=[\"1m\"]", OLD]);
     until("what is gone counts as lost", || metric(&server.admin, "evenkeel_coalescer_lost ") == Some(200.0));
     assert_eq!(metric(&server.admin, imbalance), Some(0.0)); // EK-SUM-1
-    assert_eq!(post(&server.ingest, &body(9, T + 120_000)).unwrap().0, 200);
-    assert_eq!(post(&server.ingest, &body(10, T + 240_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(9, T + 120_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.body(10, T + 240_000)).unwrap().0, 200);
     assert_eq!(server.terminate(), Some(0));
 }

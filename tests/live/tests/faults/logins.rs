@@ -1,7 +1,7 @@
 //! Who may talk to Kafka and to the store: a wrong password, a wrong certificate and a missing login are told at
 //! once with the keys to check, and exit code 2, because starting again would not help.
 
-use crate::site::{Service, Site, body, closing, deliver, expected, now_ms};
+use crate::site::{FLEET, Service, Site, deliver, now_ms};
 use evenkeel_live::parts::cassandra::{LocalServer, Login};
 use evenkeel_live::parts::kafka::{LocalBroker, Secure};
 use openssl::asn1::Asn1Time;
@@ -107,7 +107,7 @@ fn a_wrong_kafka_login_or_certificate_is_exit_code_2_with_the_keys_to_check() {
 fn serves(site: &Site) {
     site.make_topics();
     let mut ingest = site.start("ingest", &[]);
-    deliver(&ingest.address(), &body(0, now_ms() - 20_000));
+    deliver(&ingest.address(), &FLEET.body(0, now_ms() - 20_000));
     let mut coalescer = site.start("coalescer", &[]);
     let counted = "evenkeel_coalescer_events_total{outcome=\"counted\",size=\"5000\"}";
     coalescer.until("events come through", |c| c.metric(counted) == Some(50.0));
@@ -145,10 +145,10 @@ fn a_wrong_cql_login_is_exit_code_2_with_the_keys_to_check() {
     let start = (now_ms() - 60_000) / 5_000 * 5_000;
     let mut ingest = site.start("ingest", &[]);
     let at = ingest.address();
-    deliver(&at, &body(0, start));
-    deliver(&at, &closing(start + 30_000));
+    deliver(&at, &FLEET.body(0, start));
+    deliver(&at, &FLEET.closing(start + 30_000));
     let (coalescer, mut sink): (Service, Service) = (site.start("coalescer", &[]), site.start("sink", &[]));
-    sink.until("rows with the right password", |_| site.stored(start + 5_000) == expected(1, start));
+    sink.until("rows with the right password", |_| site.stored(start + 5_000) == FLEET.expected(1, start));
     for service in [ingest, coalescer, sink] {
         assert_eq!(service.terminate(), Some(0));
     }

@@ -2,7 +2,7 @@
 //! whoever supervises it starts it again. In the middle: clients get 503, nothing ends, memory stays flat, and
 //! when they are back every acknowledged event is in exactly one row.
 
-use crate::site::{Service, Site, body, closing, deliver, expected, now_ms, post_with};
+use crate::site::{FLEET, Service, Site, deliver, now_ms, post_with};
 use evenkeel_live::parts::cassandra::{LocalServer, Login};
 use evenkeel_live::parts::kafka::LocalBroker;
 use std::net::TcpListener;
@@ -78,7 +78,7 @@ fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
     let mut sent = 0;
     let mut send = |n: u64| {
         for _ in 0..n {
-            deliver(&at, &body(sent, start));
+            deliver(&at, &FLEET.body(sent, start));
             sent += 1;
         }
         sent
@@ -89,7 +89,7 @@ fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
 
     site.settle();
     broker.kill().unwrap();
-    let refused = (0..3).map(|_| post_with(&at, "", &body(10, start)).unwrap());
+    let refused = (0..3).map(|_| post_with(&at, "", &FLEET.body(10, start)).unwrap());
     for reply in refused {
         assert!(reply.status == 503 && reply.head.contains("retry-after: "), "{reply:?}");
         assert!(reply.body.contains("log-unavailable"), "{reply:?}");
@@ -112,8 +112,8 @@ fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
     }
     store.launch().unwrap();
     let requests = send(10);
-    deliver(&at, &closing(start + 540_000));
-    let want = expected(requests, start);
+    deliver(&at, &FLEET.closing(start + 540_000));
+    let want = FLEET.expected(requests, start);
     sink.until("every window is stored once", |_| site.stored(start + 540_000) == want); // EK-WIN-1, EK-LATE-1
     assert_eq!(coalescer.metric("evenkeel_coalescer_ledger_imbalance{size=\"5000\"}"), Some(0.0)); // EK-SUM-1
     for service in [ingest, coalescer, sink] {
@@ -145,7 +145,7 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
         "coalescer",
         &["kafka.group=patient", slow, "kafka.timeouts.outage=10m", "process.drain-grace=2s"],
     );
-    deliver(&at, &body(0, start));
+    deliver(&at, &FLEET.body(0, start));
     impatient.until("it consumes", |c| c.metric(counted) == Some(50.0));
     patient.until("it consumes", |c| c.metric(counted) == Some(50.0));
     // Counters move at ticks, so consuming shows at the next one only: half a second of traffic without a tick leaves
@@ -158,7 +158,7 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
         let before = [&impatient, &patient].map(ticks);
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(500) {
-            deliver(&at, &body(sent, start));
+            deliver(&at, &FLEET.body(sent, start));
             sent += 1;
         }
         if [&impatient, &patient].map(ticks) == before {
@@ -172,7 +172,7 @@ fn an_outage_longer_than_the_patience_ends_the_worker_and_a_drain_ends_in_its_gr
     // One that would wait for longer leaves when it is told to, without its last commit.
     assert_eq!(patient.terminate(), Some(143));
     broker.launch().unwrap();
-    deliver(&at, &body(sent, start));
+    deliver(&at, &FLEET.body(sent, start));
     let mut next = site.start("coalescer", &["kafka.group=patient"]);
     next.until("the next one has all of it", |c| {
         let ledger = c.metric("evenkeel_coalescer_ledger_imbalance{size=\"5000\"}");

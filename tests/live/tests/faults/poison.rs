@@ -2,8 +2,9 @@
 //! the others of its partition go on.
 
 use crate::site::{PARTITIONS, Site, now_ms};
-use crate::topics::{batch, put, read, row};
+use crate::topics::{batch, put, read};
 use evenkeel_model::{Topic, partition_of};
+use evenkeel_scenarios::lone_row;
 
 const GARBAGE: &[u8] = b"\x00\xffpoison";
 const FOREIGN: &[u8] = b"\xc3\x01ZZZZZZZZ and the rest of a schema nobody here knows";
@@ -35,7 +36,7 @@ fn poison_in_both_topics_is_in_dlq_with_its_place_and_stops_nothing() {
             (Some(&good), &closing),
         ],
     );
-    let strange = row(&stray, start);
+    let strange = lone_row(&stray, start);
     put(&site, Topic::Windows, 0, &[(Some(&stray), GARBAGE), (None, FOREIGN), (Some(&stray), &strange)]);
     let mut coalescer = site.start("coalescer", &[]);
     let mut sink = site.start("sink", &[]);

@@ -5,8 +5,8 @@ use evenkeel_kafka::faults::settled;
 use evenkeel_live::parts::cassandra::Cassandra;
 use evenkeel_live::parts::kafka::{KafkaPart, fresh_prefix};
 use evenkeel_model::Topic;
+use evenkeel_scenarios::{Fleet, Rows};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -177,8 +177,6 @@ impl Site {
         rows
     }
 }
-
-pub type Rows = BTreeMap<(String, i64), (u64, f64)>;
 
 /// A running service.
 pub struct Service {
@@ -374,40 +372,5 @@ pub fn deliver(address: &str, body: &str) {
     }
 }
 
-/// Streams of [`body`].
-pub const STREAMS: i64 = 5;
-
-/// Ten events of each stream; request `n` begins with seq 10 n, an event each 100 ms.
-pub fn body(n: u64, start_ms: i64) -> String {
-    let mut body = String::new();
-    for stream in 0..STREAMS {
-        for seq in n * 10..n * 10 + 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            body += &format!(
-                "{{\"stream_id\":\"dev/{stream}\",\"ts\":{ts},\"seq\":{seq},\"fields\":{{\"v\":{seq}}}}}\n"
-            );
-        }
-    }
-    body
-}
-
-/// One event of each stream at `ts`: closes everything before it.
-pub fn closing(ts: i64) -> String {
-    let line =
-        |s| format!("{{\"stream_id\":\"dev/{s}\",\"ts\":{ts},\"seq\":1000000,\"fields\":{{\"v\":1}}}}\n");
-    (0..STREAMS).map(line).collect()
-}
-
-/// What must be stored of requests 0 .. `requests`.
-pub fn expected(requests: u64, start_ms: i64) -> Rows {
-    let mut want = Rows::new();
-    for stream in 0..STREAMS {
-        for seq in 0..requests * 10 {
-            let ts = start_ms + seq as i64 * 100 + stream;
-            let entry = want.entry((format!("dev/{stream}"), ts.div_euclid(5_000) * 5_000)).or_default();
-            entry.0 += 1;
-            entry.1 += seq as f64;
-        }
-    }
-    want
-}
+/// Who sends.
+pub const FLEET: Fleet = Fleet { streams: 5 };

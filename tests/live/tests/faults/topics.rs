@@ -1,9 +1,9 @@
 //! The topics as somebody sees them who is no service: records put there as they are, and read back.
 
 use crate::site::{DEADLINE, Site};
-use evenkeel_codec::{encode_batch, encode_row};
+use evenkeel_codec::encode_batch;
 use evenkeel_kafka::{KafkaAppender, KafkaConfig, KafkaWorker, Millis, WorkerOptions};
-use evenkeel_model::{ClosedBy, EventBatch, FieldColumn, Topic, WindowRow, WindowSpan};
+use evenkeel_model::{EventBatch, FieldColumn, Topic};
 use evenkeel_seam::{Appender as _, Header, LogAction, LogInput, Outputs, Worker as _};
 use std::time::{Duration, Instant};
 
@@ -98,25 +98,5 @@ pub fn batch(stream_id: &str, start_ms: i64, seqs: std::ops::Range<u64>, arrival
     };
     let mut bytes = Vec::new();
     encode_batch(&batch, &mut bytes);
-    bytes
-}
-
-/// A row that nobody's coalescer made.
-pub fn row(stream_id: &str, t_start: i64) -> Vec<u8> {
-    let row = WindowRow {
-        stream_id: stream_id.into(),
-        span: WindowSpan::of(t_start, 5_000),
-        closed_by: ClosedBy::Watermark,
-        max_ts: t_start,
-        first_arrival: t_start,
-        last_arrival: t_start,
-        count: 1,
-        seqs: vec![],
-        dropped: vec![],
-        stats: vec![],
-        events: None,
-    };
-    let mut bytes = Vec::new();
-    encode_row(&row, &mut bytes);
     bytes
 }

@@ -2,7 +2,7 @@
 //! records leave nothing.
 
 use crate::collector::{Collector, Spanned};
-use crate::site::{DEADLINE, Service, Site, body, closing, now_ms, post_with};
+use crate::site::{DEADLINE, FLEET, Service, Site, now_ms, post_with};
 use std::time::Instant;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -20,7 +20,7 @@ fn send(address: &str, start: i64) {
         (format!("traceparent: 00-{}-{CLIENT}-00\r\n", "1".repeat(32)), start - 30_000),
         (format!("traceparent: 00-{TRACE}-{CLIENT}-01\r\n"), start),
     ] {
-        let events = format!("{}{}", body(0, at), closing(at + 20_000));
+        let events = format!("{}{}", FLEET.body(0, at), FLEET.closing(at + 20_000));
         let reply = post_with(address, &headers, &events).unwrap();
         assert_eq!(reply.status, 200, "{reply:?}");
     }
