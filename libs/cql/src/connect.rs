@@ -104,6 +104,10 @@ pub enum ConnectError {
     /// A request at the start failed.
     #[error("the CQL server did not answer as needed: {0}")]
     Request(String),
+    /// The same, and the server may do better in a moment: a timeout, or a fault of its own. Cassandra answers
+    /// `Unknown CF` to a request for a table that it is just creating for somebody else.
+    #[error("the CQL server did not answer as needed: {0}")]
+    Passing(String),
     /// The operating system gave no thread or timer.
     #[error("cannot start the CQL thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -117,6 +121,7 @@ impl From<ExecutionError> for ConnectError {
                 Self::Forbidden { reason }
             }
             ErrorClass::Setup => Self::Incomplete { reason },
+            ErrorClass::Repeat => Self::Passing(reason),
             _ => Self::Request(reason),
         }
     }
@@ -311,6 +316,8 @@ mod tests {
         assert!(matches!(gone, ConnectError::Incomplete { .. }), "{gone}");
         let forbidden = invalid(DbError::Unauthorized, "User x has no CREATE permission on <all keyspaces>");
         assert!(matches!(forbidden, ConnectError::Forbidden { .. }), "{forbidden}");
+        let passing = invalid(DbError::ServerError, "Unknown CF 95494200-e5ba-11f1-9dfa-b956c317cb77");
+        assert!(matches!(passing, ConnectError::Passing(_)), "{passing}");
         let other = invalid(DbError::Overloaded, "busy");
         assert!(matches!(other, ConnectError::Request(_)), "{other}");
     }

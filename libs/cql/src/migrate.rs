@@ -48,9 +48,11 @@ pub fn migrate(config: &CqlConfig) -> Result<MigrateReport, ConnectError> {
         loop {
             match migration.run().await {
                 Ok(()) => return Ok(migration.report),
-                // What somebody else creates exists before it can be read: look again from the top.
-                Err(ConnectError::Incomplete { reason }) if Instant::now() < deadline => {
-                    tracing::debug!(reason, "the keyspace changes while it is read");
+                // What somebody else creates exists before it can be read or written: look again from the top.
+                Err(ConnectError::Incomplete { reason } | ConnectError::Passing(reason))
+                    if Instant::now() < deadline =>
+                {
+                    tracing::debug!(reason, "the keyspace changes while it is used");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Err(error) => return Err(error),
@@ -168,7 +170,9 @@ impl<'a> Migration<'a> {
             self.change(statement).await?;
         }
         tracing::info!(what, "schema change applied");
-        self.report.applied.push(what.to_owned());
+        if !self.report.applied.iter().any(|applied| applied == what) {
+            self.report.applied.push(what.to_owned());
+        }
         Ok(())
     }
 

@@ -90,7 +90,8 @@ fn of_connect(error: &ConnectError) -> Exit {
         ConnectError::Unreachable { .. }
         | ConnectError::TooSlow { .. }
         | ConnectError::Incomplete { .. }
-        | ConnectError::Request(_) => Exit::Unreachable,
+        | ConnectError::Request(_)
+        | ConnectError::Passing(_) => Exit::Unreachable,
         ConnectError::Thread(_) => Exit::Internal,
     }
 }

@@ -41,6 +41,8 @@ struct State {
     tables: BTreeMap<String, Vec<Row>>,
     prepared: BTreeMap<Vec<u8>, String>,
     planted: VecDeque<Answer>,
+    /// Planted for statements that contain a text, prepared or not.
+    planted_on: VecDeque<(&'static str, Answer)>,
     for_ever: Option<Answer>,
     /// Statement texts as they came (executions, not preparations), and what they bound.
     seen: Vec<(String, Vec<Bound>)>,
@@ -74,6 +76,16 @@ impl Fake {
     /// Answers the next executions on the window table so, one each.
     pub fn plant(&self, answers: impl IntoIterator<Item = Answer>) {
         self.state.lock().unwrap().planted.extend(answers);
+    }
+
+    /// Answers the next statements that contain `text` so, one each; the others as usual.
+    pub fn plant_on(&self, text: &'static str, answers: impl IntoIterator<Item = Answer>) {
+        self.state.lock().unwrap().planted_on.extend(answers.into_iter().map(|answer| (text, answer)));
+    }
+
+    /// Whether every answer planted with [`Fake::plant_on`] was given.
+    pub fn all_planted_was_answered(&self) -> bool {
+        self.state.lock().unwrap().planted_on.is_empty()
     }
 
     /// Answers every execution on the window table so, until `None`.
@@ -251,12 +263,20 @@ impl State {
         }
     }
 
+    /// The answer that was planted for this execution.
+    fn planted_for(&mut self, text: &str, id: &[u8]) -> Option<Answer> {
+        if let Some(place) = self.planted_on.iter().position(|(part, _)| text.contains(part)) {
+            return self.planted_on.remove(place).map(|(_, answer)| answer);
+        }
+        if !text.contains(WATCHED) || id.is_empty() {
+            return None;
+        }
+        self.planted.pop_front().or_else(|| self.for_ever.clone())
+    }
+
     fn execute(&mut self, text: &str, bound: Vec<Bound>, id: &[u8]) -> Reply {
         self.seen.push((text.to_owned(), bound.clone()));
-        if text.contains(WATCHED)
-            && !id.is_empty()
-            && let Some(answer) = self.planted.pop_front().or_else(|| self.for_ever.clone())
-        {
+        if let Some(answer) = self.planted_for(text, id) {
             return match answer {
                 Answer::Error(code, extra, message) => error(code, &extra, message),
                 Answer::Unprepared => {

@@ -1,6 +1,6 @@
 //! Starts: what is detected, what is applied, and what is refused with which remedy.
 
-use crate::fake::{Fake, Setup};
+use crate::fake::{Answer, Fake, Setup};
 use crate::faults::config;
 use crate::frames::text_map;
 use evenkeel_cql::{AuthConfig, ConnectError, CqlConfig, CqlRows, SchemaError, ServerKind, doctor, migrate};
@@ -42,6 +42,18 @@ fn scylla_is_known_by_its_shards_and_gets_the_overlay_once() {
 fn scylla_behind_a_proxy_is_known_by_its_tables() {
     let fake = Fake::start(Setup { scylla_local: true, ..Setup::default() });
     assert_eq!(migrate(&config(&fake)).unwrap().server, ServerKind::Scylla);
+}
+
+/// Somebody else migrates at the same time: a table is in the schema before the server can use it.
+#[test]
+fn a_table_that_the_server_is_just_creating_is_asked_for_again() {
+    let unknown = || Answer::Error(0, vec![], "java.lang.IllegalArgumentException: Unknown CF 95494200");
+    let fake = Fake::start(Setup::default());
+    fake.plant_on("INSERT INTO evenkeel.schema_version", [unknown(), unknown()]);
+    fake.plant_on("FROM evenkeel.schema_version", [unknown()]);
+    migrate(&config(&fake)).unwrap();
+    assert!(fake.all_planted_was_answered());
+    assert_eq!(migrate(&config(&fake)).unwrap().applied, Vec::<String>::new());
 }
 
 #[test]
