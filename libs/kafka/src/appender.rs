@@ -35,9 +35,35 @@ struct Desk {
 pub(crate) struct Ticket {
     ticket: u64,
     bytes: u64,
+    /// How many records it has.
+    records: usize,
     /// Records without an outcome, and one for `append` itself while it still hands records over.
     open: AtomicUsize,
-    error: Mutex<Option<String>>,
+    failed: Mutex<Failed>,
+}
+
+/// The records that were refused or lost.
+#[derive(Debug, Default)]
+struct Failed {
+    /// Their places in the append.
+    records: Vec<u32>,
+    /// Why the first one.
+    why: String,
+}
+
+impl Failed {
+    /// What the ticket is told.
+    fn result(&mut self, records: usize) -> Result<(), AppendError> {
+        let (mut failed, why) = (std::mem::take(&mut self.records), std::mem::take(&mut self.why));
+        match failed.len() {
+            0 => Ok(()),
+            all if all == records => Err(AppendError::Failed(why)),
+            _ => {
+                failed.sort_unstable();
+                Err(AppendError::Partly { records: failed, why })
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -45,14 +71,17 @@ impl Desk {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One part of a ticket has its outcome; the last one makes the ack.
-    fn settle(&self, ticket: &Ticket, error: Option<String>) {
-        let mut first = ticket.error.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = error {
-            first.get_or_insert(error);
+    /// A record has its outcome; the last one of a ticket makes the ack.
+    fn settle(&self, ticket: &Ticket, failed: Option<(u32, String)>) {
+        let mut all = ticket.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((place, why)) = failed {
+            if all.records.is_empty() {
+                all.why = why;
+            }
+            all.records.push(place);
         }
         if ticket.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let result = first.take().map_or(Ok(()), |e| Err(AppendError::Failed(e)));
+            let result = all.result(ticket.records);
             self.in_flight_bytes.fetch_sub(ticket.bytes, Ordering::AcqRel);
             self.acks().push_back(Ack { ticket: ticket.ticket, result });
             self.bell.notify_one();
@@ -63,7 +92,12 @@ impl Desk {
 /// What a delivery report belongs to.
 #[derive(Debug)]
 enum Parcel {
-    Ticket(Ticket),
+    Record {
+        /// Whose it is.
+        ticket: Arc<Ticket>,
+        /// Which of the append's records.
+        place: u32,
+    },
     /// A record whose append time is the answer to "what time is it".
     Heartbeat,
 }
@@ -84,13 +118,13 @@ impl ClientContext for AppendContext {
 }
 
 impl ProducerContext for AppendContext {
-    type DeliveryOpaque = Arc<Parcel>;
+    type DeliveryOpaque = Box<Parcel>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, parcel: Arc<Parcel>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, parcel: Box<Parcel>) {
         match &*parcel {
-            Parcel::Ticket(ticket) => {
-                let error = result.as_ref().err().map(|(error, _)| error.to_string());
-                self.desk.settle(ticket, error);
+            Parcel::Record { ticket, place } => {
+                let failed = result.as_ref().err().map(|(error, _)| (*place, error.to_string()));
+                self.desk.settle(ticket, failed);
             }
             Parcel::Heartbeat => {
                 let time = result.as_ref().map_err(|(error, _)| error.to_string()).and_then(append_time);
@@ -180,14 +214,9 @@ impl KafkaAppender {
     }
 
     /// One record with its headers, which the batch call cannot take.
-    fn send_one(
-        &self,
-        records: &Outputs,
-        record: &OutRecord,
-        parcel: &Arc<Parcel>,
-    ) -> Result<(), KafkaError> {
-        let mut to_send: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
-            BaseRecord::with_opaque_to(&self.names[record.topic as usize], Arc::clone(parcel))
+    fn send_one(&self, records: &Outputs, record: &OutRecord, parcel: Box<Parcel>) -> Result<(), KafkaError> {
+        let mut to_send: BaseRecord<'_, [u8], [u8], Box<Parcel>> =
+            BaseRecord::with_opaque_to(&self.names[record.topic as usize], parcel)
                 .partition(record.partition as i32);
         to_send.key = records.key(record);
         to_send.payload = records.value(record);
@@ -209,29 +238,38 @@ impl Appender for KafkaAppender {
             return Err(AppendError::Full);
         }
         self.renew_if_broken()?;
-        let open = AtomicUsize::new(records.len() + 1);
-        let parcel = Arc::new(Parcel::Ticket(Ticket { ticket, bytes, open, error: Mutex::new(None) }));
-        let Parcel::Ticket(ticket) = &*parcel else { return Ok(()) };
+        let ticket = &Arc::new(Ticket {
+            ticket,
+            bytes,
+            records: records.len(),
+            open: AtomicUsize::new(records.len() + 1),
+            failed: Mutex::default(),
+        });
         self.desk.in_flight_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let parcel = |place| Box::new(Parcel::Record { ticket: Arc::clone(ticket), place });
         // Partition by partition, each in order: what goes by one call goes in one request.
-        let mut order: Vec<&OutRecord> = records.records().iter().collect();
-        order.sort_by_key(|r| (r.topic as usize, r.partition));
-        for alike in order.chunk_by(|a, b| {
+        let mut order: Vec<(u32, &OutRecord)> = (0..).zip(records.records()).collect();
+        order.sort_by_key(|(_, r)| (r.topic as usize, r.partition));
+        for alike in order.chunk_by(|(_, a), (_, b)| {
             (a.topic, a.partition) == (b.topic, b.partition)
                 && !records.has_headers(a)
                 && !records.has_headers(b)
         }) {
-            let (first, desk) = (alike[0], &self.desk);
-            let place = || format!("{}[{}]", self.names[first.topic as usize], first.partition);
+            let ((place, first), desk) = (alike[0], &self.desk);
+            let at = || format!("{}[{}]", self.names[first.topic as usize], first.partition);
             if records.has_headers(first) {
-                if let Err(error) = self.send_one(records, first, &parcel) {
-                    desk.settle(ticket, Some(format!("{}: {error}", place())));
+                if let Err(error) = self.send_one(records, first, parcel(place)) {
+                    desk.settle(ticket, Some((place, format!("{}: {error}", at()))));
                 }
                 continue;
             }
-            let pairs = alike.iter().map(|r| (records.key(r), records.value(r)));
-            let mut refused = |code| desk.settle(ticket, Some(format!("{}: {code}", place())));
-            self.topics.send_shared(first.topic as usize, first.partition, pairs, &parcel, &mut refused);
+            let each = alike.iter().map(|(place, r)| (records.key(r), records.value(r), parcel(*place)));
+            let mut refused = |own, code| {
+                if let Parcel::Record { ticket, place } = own {
+                    desk.settle(&ticket, Some((place, format!("{}: {code}", at()))));
+                }
+            };
+            self.topics.send_each(first.topic as usize, first.partition, each, &mut refused);
         }
         self.desk.settle(ticket, None);
         Ok(())
@@ -258,8 +296,8 @@ impl Appender for KafkaAppender {
 
     fn ask_time(&mut self) {
         let name = self.config.clock_topic();
-        let heartbeat: BaseRecord<'_, [u8], [u8], Arc<Parcel>> =
-            BaseRecord::with_opaque_to(&name, Arc::new(Parcel::Heartbeat)).payload(&[]);
+        let heartbeat: BaseRecord<'_, [u8], [u8], Box<Parcel>> =
+            BaseRecord::with_opaque_to(&name, Box::new(Parcel::Heartbeat)).payload(&[]);
         if let Err((error, _)) = self.producer.send(heartbeat) {
             *self.desk.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error.to_string()));
         }
@@ -283,8 +321,9 @@ fn lanes_of(partitions: u32, leaders: &[(u32, i32)]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    fn ticket(open: usize) -> Ticket {
-        Ticket { ticket: 7, bytes: 10, open: AtomicUsize::new(open), error: Mutex::new(None) }
+    fn ticket(records: usize) -> Ticket {
+        let (open, failed) = (AtomicUsize::new(records), Mutex::default());
+        Ticket { ticket: 7, bytes: 10, records, open, failed }
     }
 
     #[test]
@@ -297,13 +336,22 @@ mod tests {
     #[test]
     fn a_ticket_has_one_ack_after_its_last_record() {
         let desk = Desk::default();
-        desk.in_flight_bytes.store(10, Ordering::Release);
-        let two = ticket(2);
-        desk.settle(&two, Some("refused".into()));
-        assert!(desk.acks().is_empty());
-        desk.settle(&two, Some("later".into()));
-        let want = Ack { ticket: 7, result: Err(AppendError::Failed("refused".into())) };
-        assert_eq!(desk.acks().drain(..).collect::<Vec<_>>(), vec![want]);
-        assert_eq!(desk.in_flight_bytes.load(Ordering::Acquire), 0);
+        let failed = |place, why: &str| Some((place, why.to_owned()));
+        let partly =
+            |records: &[u32], why: &str| AppendError::Partly { records: records.into(), why: why.into() };
+        for (outcomes, want) in [
+            (vec![None, None], Ok(())),
+            (vec![failed(1, "refused"), failed(0, "later")], Err(AppendError::Failed("refused".into()))),
+            (vec![failed(2, "refused"), None, failed(0, "later")], Err(partly(&[0, 2], "refused"))),
+        ] {
+            desk.in_flight_bytes.store(10, Ordering::Release);
+            let ticket = ticket(outcomes.len());
+            for outcome in outcomes {
+                assert!(desk.acks().is_empty());
+                desk.settle(&ticket, outcome);
+            }
+            assert_eq!(desk.acks().drain(..).collect::<Vec<_>>(), vec![Ack { ticket: 7, result: want }]);
+            assert_eq!(desk.in_flight_bytes.load(Ordering::Acquire), 0);
+        }
     }
 }

@@ -127,8 +127,8 @@ impl BatchQueue {
 
 /// The topics that a producer writes to by batches.
 ///
-/// What a delivery report carries must be what the producer's context expects: a `usize` after [`OutTopics::send`], an
-/// `Arc<T>` after [`OutTopics::send_shared`].
+/// What a delivery report carries must be what the producer's context expects: a `usize` after [`OutTopics::send`], a
+/// `Box<T>` after [`OutTopics::send_each`].
 pub(crate) struct OutTopics {
     topics: Vec<*mut rd::rd_kafka_topic_t>,
     messages: Vec<rd::rd_kafka_message_t>,
@@ -166,7 +166,7 @@ impl OutTopics {
         partition: u32,
         records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
     ) -> (usize, Option<RDKafkaErrorCode>) {
-        self.produce(topic, partition, records, topic as *mut c_void);
+        self.produce(topic, partition, records.map(|(key, value)| (key, value, topic as *mut c_void)));
         // After a first refusal librdkafka takes none of the rest when its queue is full or the topic is
         // not usable; anything else is the end of the transaction.
         let taken = self.messages.iter().position(is_refused).unwrap_or(self.messages.len());
@@ -175,27 +175,21 @@ impl OutTopics {
         (taken, error)
     }
 
-    /// Hands records (key and value) to the producer, in order, all for one partition of `topic`. The delivery
-    /// report of each carries `shared`; `refused` hears of each that was not taken and has no report.
-    pub fn send_shared<'r, T: Send + Sync>(
+    /// Hands records (key, value, what its delivery report carries) to the producer, in order, all for one partition
+    /// of `topic`; `refused` gets back what belongs to a record that was not taken and has no report.
+    pub fn send_each<'r, T: Send + Sync>(
         &mut self,
         topic: usize,
         partition: u32,
-        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
-        shared: &Arc<T>,
-        refused: &mut dyn FnMut(RDKafkaErrorCode),
+        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>, Box<T>)>,
+        refused: &mut dyn FnMut(T, RDKafkaErrorCode),
     ) {
-        let records: Vec<_> = records.collect();
-        // Before the call, because reports may come during it.
-        for _ in &records {
-            let _ = Arc::into_raw(Arc::clone(shared));
-        }
-        let opaque = Arc::as_ptr(shared).cast_mut().cast::<c_void>();
-        self.produce(topic, partition, records.into_iter(), opaque);
+        let records = records.map(|(key, value, own)| (key, value, Box::into_raw(own).cast::<c_void>()));
+        self.produce(topic, partition, records);
         for message in self.messages.drain(..).filter(is_refused) {
-            // SAFETY: one of the references made above, which no report will give back.
-            unsafe { Arc::decrement_strong_count(Arc::as_ptr(shared)) };
-            refused(message.err.into());
+            // SAFETY: made above from a box of this type, and no report will give it back.
+            let own = unsafe { Box::from_raw(message._private.cast::<T>()) };
+            refused(*own, message.err.into());
         }
     }
 
@@ -204,14 +198,13 @@ impl OutTopics {
         &mut self,
         topic: usize,
         partition: u32,
-        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>,
-        opaque: *mut c_void,
+        records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>, *mut c_void)>,
     ) {
         let raw = |bytes: Option<&[u8]>| {
             bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast::<c_void>(), b.len()))
         };
         self.messages.clear();
-        self.messages.extend(records.map(|(key, value)| {
+        self.messages.extend(records.map(|(key, value, opaque)| {
             let ((key, key_len), (payload, len)) = (raw(key), raw(value));
             rd::rd_kafka_message_t {
                 err: rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,

@@ -12,6 +12,14 @@ pub enum AppendError {
     /// The log refused or lost it: some of the records may be in the log, none is acknowledged.
     #[error("the log did not acknowledge: {0}")]
     Failed(String),
+    /// The log refused or lost some of the records; the others are acknowledged.
+    #[error("the log did not acknowledge {} of the records: {why}", records.len())]
+    Partly {
+        /// Which, by their place in the append, rising.
+        records: Vec<u32>,
+        /// Why the first of them.
+        why: String,
+    },
 }
 
 /// The outcome of one ticket.

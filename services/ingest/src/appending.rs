@@ -19,14 +19,15 @@ use std::time::{Duration, Instant};
 
 /// One request's records.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub struct Job {
     /// The request, and the ticket.
-    pub(crate) ticket: u64,
-    pub(crate) records: Outputs,
+    pub ticket: u64,
+    /// What to append.
+    pub records: Outputs,
     /// How many events the records hold: flush policies go by them.
-    pub(crate) events: u32,
+    pub events: u32,
     /// Do not begin after this.
-    pub(crate) give_up: Instant,
+    pub give_up: Instant,
 }
 
 /// Longest wait for acks while new jobs may come: bounds how long a job waits for this thread. Well below a round
@@ -37,7 +38,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 /// What the thread has to tell.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// A job's outcome.
     Ack(Ack),
     /// The log's clock, or why it is not known.
@@ -45,15 +46,22 @@ pub(crate) enum Heard {
 }
 
 /// The question what time it is, from the loop to the thread.
-pub(crate) struct TimeQuestion {
+pub struct TimeQuestion {
     /// Set by whoever asks.
     pub(crate) asked: Arc<AtomicBool>,
     /// This machine's clock, ms since the epoch.
     pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
+impl TimeQuestion {
+    /// Nobody asks.
+    pub fn never() -> Self {
+        Self { asked: Arc::default(), now_ms: Arc::new(|| 0) }
+    }
+}
+
 /// What the lanes start with.
-pub(crate) struct FlushSettings {
+pub struct FlushSettings {
     pub(crate) policy: Policy,
     pub(crate) caps: Caps,
     /// As the driver's byte budget.
@@ -63,6 +71,12 @@ pub(crate) struct FlushSettings {
 }
 
 impl FlushSettings {
+    /// A policy that stays, before a log of its own: for measuring. `bytes_max` bounds what waits and flies.
+    pub fn fixed(policy: Policy, bytes_max: u64, metrics: &Metrics) -> Self {
+        let (caps, control) = (Caps::default(), FlushControl::default());
+        Self { policy, caps, bytes_max, control, meters: FlushMeters::new(metrics) }
+    }
+
     pub(crate) fn of(config: &Config, control: &FlushControl, metrics: &Metrics) -> Self {
         Self {
             policy: config.flush.policy(),
@@ -75,7 +89,7 @@ impl FlushSettings {
 }
 
 /// Appends until the sender of `jobs` is gone; `tell` gets one [`Ack`] per job.
-pub(crate) fn append_loop(
+pub fn append_loop(
     mut appender: Box<dyn Appender>,
     jobs: &Receiver<Job>,
     flush: FlushSettings,

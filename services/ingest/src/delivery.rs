@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tracing::Span;
 
-/// The content type of a batch, also the `content-type` header of every record.
+/// The content type of a batch.
 pub(crate) const BATCH_TYPE: &str = "application/vnd.evenkeel.batch+avro";
 
 /// What every delivery costs at least: its task, its connection's buffers, its answer; bytes.
@@ -213,10 +213,10 @@ fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Pro
 
 /// One record per batch, stamped with the time of acceptance.
 fn encode(groups: Vec<Group>, arrival_ms: i64, partitions: u32, context: Option<&TraceContext>) -> Outputs {
-    let mut record_headers = vec![Header { name: "content-type", value: BATCH_TYPE.as_bytes() }];
-    if let Some(context) = context {
-        record_headers.extend(context.headers().map(|(name, value)| Header { name, value }));
-    }
+    // No content type: a value names its schema in its first ten bytes, and a record without headers takes the log
+    // client's batch call.
+    let traced = context.into_iter().flat_map(TraceContext::headers);
+    let record_headers: Vec<Header<'_>> = traced.map(|(name, value)| Header { name, value }).collect();
     let mut records = Outputs::new();
     for mut group in groups {
         group.batch.arrival_ms = arrival_ms;

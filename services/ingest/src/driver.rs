@@ -338,7 +338,9 @@ impl Driver {
                     out.push(Action::Acknowledge { request });
                 }
                 Err(AppendError::Full) => self.refuse(request, Refusal::OverBudget, out),
-                Err(AppendError::Failed(why)) => self.refuse(request, Refusal::LogFailed(why), out),
+                Err(AppendError::Failed(why) | AppendError::Partly { why, .. }) => {
+                    self.refuse(request, Refusal::LogFailed(why), out);
+                }
             },
             Some(Stage::Abandoned) => self.forget(request),
             Some(Stage::Receiving) | None => {} // the log answers for what it was not given: not ours

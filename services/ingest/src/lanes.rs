@@ -291,11 +291,16 @@ impl Lanes {
             let Some(sealed) = self.in_flight.remove(&ack.ticket) else { continue };
             let lane = &mut self.lines[sealed.lane].lane;
             match &ack.result {
-                Ok(()) => lane.acked(now_us, sealed.send, &mut self.admission),
+                Ok(()) | Err(AppendError::Partly { .. }) => {
+                    lane.acked(now_us, sealed.send, &mut self.admission)
+                }
                 Err(_) => lane.lost(sealed.send, &mut self.admission),
             };
+            let mut first = 0;
             for part in &sealed.parts {
-                self.settle(part, ack.result.clone(), tell);
+                let records = first..first + part.records.len() as u32;
+                first = records.end;
+                self.settle(part, result_of(&ack.result, records), tell);
             }
         }
     }
@@ -321,6 +326,15 @@ impl Lanes {
     #[cfg(test)]
     pub(crate) fn held(&self) -> (usize, u64) {
         (self.requests.len(), self.admission.used_bytes())
+    }
+}
+
+/// What an append's outcome means for these of its records: a request does not pay for its neighbours'.
+fn result_of(result: &Result<(), AppendError>, of: Range<u32>) -> Result<(), AppendError> {
+    match result {
+        Err(AppendError::Partly { records, .. }) if !records.iter().any(|place| of.contains(place)) => Ok(()),
+        Err(AppendError::Partly { why, .. }) => Err(AppendError::Failed(why.clone())),
+        result => result.clone(),
     }
 }
 

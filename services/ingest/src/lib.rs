@@ -9,7 +9,7 @@
 //! log's client, `lanes` what waits in front of it.
 
 mod accept;
-mod appending;
+pub mod appending;
 mod auth;
 mod body;
 mod clock;

@@ -36,13 +36,12 @@ mod traces;
 pub use broker::Broker;
 pub use oracle::{ORACLE_POLICIES, oracle};
 pub use outcome::{Latency, Outcome};
-pub use traces::{Segment, Trace};
+pub use traces::{Arrival, Segment, Trace};
 
 use crate::{Admission, Caps, Decision, Lane, Policy, SendId};
 use broker::Served;
 use outcome::Event;
 use std::collections::VecDeque;
-use traces::Arrival;
 
 /// What may be queued and in flight, bytes: what a lane of an ingest process can expect to get.
 const ADMISSION_BYTES: u64 = 32 << 20;

@@ -29,10 +29,14 @@ pub struct Trace {
 
 /// One item that devices hand over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
+pub struct Arrival {
+    /// When, µs from the beginning of the trace.
     pub at_us: u64,
+    /// Its bytes.
     pub bytes: u32,
+    /// Its events.
     pub events: u32,
+    /// The segment it is in.
     pub segment: usize,
     /// Its partition is this modulo their number.
     pub key: u32,
@@ -88,7 +92,30 @@ impl Trace {
         ]
     }
 
-    pub(super) fn arrivals(&self, seed: u64) -> Vec<Arrival> {
+    /// The trace in at most `seconds`: a day and a step are played faster, of what is steady, or draws or repeats its
+    /// bursts, the beginning counts.
+    pub fn within(mut self, seconds: u64) -> Self {
+        let (left_ms, whole_ms) = (seconds * 1000, self.segments.iter().map(|s| s.length_ms).sum::<u64>());
+        if whole_ms <= left_ms {
+            return self;
+        }
+        if ["diurnal", "step down"].contains(&self.name) {
+            for segment in &mut self.segments {
+                segment.length_ms = segment.length_ms * left_ms / whole_ms;
+            }
+            return self;
+        }
+        let mut left_ms = left_ms;
+        for segment in &mut self.segments {
+            segment.length_ms = segment.length_ms.min(left_ms);
+            left_ms -= segment.length_ms;
+        }
+        self.segments.retain(|segment| segment.length_ms > 0);
+        self
+    }
+
+    /// What arrives, drawn from `seed`, in order of time.
+    pub fn arrivals(&self, seed: u64) -> Vec<Arrival> {
         let (mut arrivals, mut start_us, mut drawn) = (Vec::new(), 0.0, 0);
         for (segment, Segment { length_ms, rate }) in self.segments.iter().enumerate() {
             let end_us = start_us + *length_ms as f64 * 1000.0;
@@ -119,6 +146,19 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shorter_trace_keeps_its_rates_or_its_shape() {
+        let length = |t: &Trace| t.segments.iter().map(|s| s.length_ms).sum::<u64>();
+        for trace in Trace::all(1) {
+            let short = trace.clone().within(10);
+            assert!((9_900..=10_000).contains(&length(&short)), "{}: {}", trace.name, length(&short));
+            assert_eq!(short.segments[0].rate, trace.segments[0].rate, "{}", trace.name);
+            assert_eq!(trace.clone().within(1_000), trace);
+        }
+        assert_eq!(Trace::diurnal().within(12).segments.len(), 24);
+        assert_eq!(Trace::bursty().within(4).segments.len(), 3);
+    }
 
     #[test]
     fn arrivals_rise_and_keep_the_rate() {

@@ -14,7 +14,7 @@ pub enum What {
     Core(Core),
     /// What an event costs through real Kafka, exactly once, beside a bare consumer (makes topics of its own)
     Coalescer(Coalescer),
-    /// Latency of every flush policy on every trace, simulated (some minutes)
+    /// Latency of every flush policy on every trace, simulated, or with --live before a real Kafka (some minutes)
     Flush(Flush),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
@@ -79,9 +79,27 @@ pub struct Flush {
     /// Draw p50, p99 and p99.9 of every policy into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Play before a real Kafka: every policy in every run, in random order (makes a topic of its own)
+    #[arg(long)]
+    live: bool,
+    /// Kafka's bootstrap brokers, for --live
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", requires = "live")]
+    brokers: String,
+    /// Partitions of the topic, for --live
+    #[arg(long, value_name = "N", default_value_t = 6, requires = "live")]
+    partitions: u32,
+    /// Length of a trace, s, for --live
+    #[arg(long, value_name = "S", default_value_t = 12, requires = "live")]
+    seconds: u64,
+    /// A trace to play, again for more, for --live
+    #[arg(long = "trace", value_name = "NAME", requires = "live", default_values = LIVE_TRACES)]
+    traces: Vec<String>,
     #[command(flatten)]
     shown: Shown,
 }
+
+/// What `bench flush --live` plays unless told otherwise: the idle lane, two steady rates, and the named traces.
+const LIVE_TRACES: [&str; 5] = ["idle", "500 ev/s", "5K ev/s", "burst on/off", "diurnal"];
 
 /// What every bench has.
 #[derive(Debug, clap::Args)]
@@ -124,10 +142,21 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
     }
 }
 
-/// A run is a seed.
+/// A run is a seed, or a block.
 fn flush(args: &Flush) -> Result<Exit, Failure> {
-    let options = bench::flush::Options { seeds: args.shown.runs as u64, traces: Vec::new() };
-    let (report, grid) = bench::flush::run(&options, &mut |line| eprintln!("{line}"));
+    let (runs, say) = (args.shown.runs as u64, &mut |line: &str| eprintln!("{line}"));
+    let (report, grid) = if args.live {
+        let options = bench::flush::live::Options {
+            brokers: args.brokers.clone(),
+            partitions: args.partitions.max(1),
+            blocks: runs.max(1),
+            seconds: args.seconds.max(1),
+            traces: args.traces.clone(),
+        };
+        bench::flush::live::run(&options, say).map_err(|e| Failure::new(Exit::Unreachable, e))?
+    } else {
+        bench::flush::run(&bench::flush::Options { seeds: runs, traces: Vec::new() }, say)
+    };
     if let Some(file) = &args.svg {
         std::fs::write(file, bench::flush::draw(&grid))
             .map_err(|e| Failure::new(Exit::Internal, format!("{}: {e}", file.display())))?;

@@ -97,6 +97,20 @@ fn one_leader() -> Log {
 }
 
 #[test]
+fn a_record_that_is_refused_fails_its_own_request_only() {
+    let mut bench = Bench::new(fixed(), one_leader());
+    bench.offer(0, 1, &[(0, b"a"), (1, b"b")]);
+    bench.offer(0, 2, &[(0, b"c")]);
+    bench.offer(0, 3, &[(0, b"d"), (2, b"e"), (3, b"f")]);
+    bench.send(100);
+    let records = bench.log.appended[0].1.concat();
+    assert_eq!(records, b"abcdef");
+    bench.ack(101, 0, Err(AppendError::Partly { records: vec![2, 5], why: "invalid".into() }));
+    assert_eq!(bench.told(), [(1, true), (2, false), (3, false)]);
+    assert!(bench.is_empty());
+}
+
+#[test]
 fn several_requests_leave_in_one_append_and_each_has_one_answer() {
     let mut bench = Bench::new(Policy::default(), one_leader());
     for ticket in 10..13 {

@@ -44,7 +44,7 @@ async fn every_event_has_its_verdict_and_the_rest_is_in_the_log() {
     assert_eq!(imu.partition, partition_of("imu/1", PARTITIONS));
     let header = |name: &str| imu.headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str());
     assert_eq!(header("traceparent"), trace.strip_prefix("traceparent: ").map(str::trim));
-    assert_eq!(header("content-type"), Some(AVRO));
+    assert_eq!(imu.headers.len(), 1, "{:?}", imu.headers);
     server.stop().await;
 }
 

@@ -50,7 +50,10 @@ pub fn draw(grid: &Grid) -> String {
         &mut svg,
         (MARGIN, 36.0),
         "ink h1",
-        "Simulated latency from arrival to acknowledgement, by flush policy",
+        match brokers.contains(&super::live::LIVE) {
+            true => "Latency from the moment an event was due to its acknowledgement, by flush policy",
+            false => "Simulated latency from arrival to acknowledgement, by flush policy",
+        },
     );
     legend(&mut svg, 62.0);
     for (n, broker) in brokers.iter().enumerate() {

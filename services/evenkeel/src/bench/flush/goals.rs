@@ -2,6 +2,7 @@
 //! speaks of every trace, the worst trace.
 
 use super::super::report::{Goal, median};
+use super::live::LIVE;
 use super::{Figures, Grid, ORACLE};
 
 /// On the bursty trace p99 at least so many times below static 256 KiB …
@@ -14,6 +15,13 @@ const BURSTY_MEAN: f64 = 1.0;
 const TO_RATE: f64 = 1.0;
 /// p99 on every trace to the best static setting per segment.
 const TO_ORACLE: f64 = 1.1;
+
+/// Live: what a lane adds to a lone record's way, ms, …
+const IDLE_ADDS_MS: f64 = 0.3;
+/// … and CPU per event to linger 5 ms.
+const CPU_TO_LINGER: f64 = 1.3;
+/// The traces that the live goals name.
+const NAMED: [&str; 2] = [BURSTY, "diurnal"];
 
 const OWN: &str = "self-clocked";
 const BURSTY: &str = "burst on/off";
@@ -39,6 +47,33 @@ pub fn of(grid: &Grid) -> Vec<Goal> {
             Goal::at_most(named("p99 to oracle, worst trace"), worst(ORACLE), TO_ORACLE),
         ]);
     }
+    goals
+}
+
+/// The goals before a real broker, of the traces that were played.
+pub fn of_live(grid: &Grid) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for trace in NAMED {
+        let to = |other, get: fn(&Figures) -> f64| ratio(grid, LIVE, trace, [OWN, other], get);
+        goals.extend(
+            to("rate", |f| f.p99).map(|r| Goal::at_most(format!("{trace}: p99 to rate"), r, TO_RATE)),
+        );
+        let cpu = to("linger 5 ms", |f| f.cpu_us);
+        goals.extend(
+            cpu.map(|r| Goal::at_most(format!("{trace}: CPU per event to linger 5 ms"), r, CPU_TO_LINGER)),
+        );
+    }
+    if let Some(idle) = grid.find(LIVE, "idle", OWN) {
+        let mut added: Vec<f64> = idle.seeds.iter().map(|f| f.p50 - f.floor).collect();
+        goals.push(Goal::at_most(
+            "idle: added to a lone record's way, p50, ms",
+            median(&mut added),
+            IDLE_ADDS_MS,
+        ));
+    }
+    let fixed = |get| ratio(grid, LIVE, BURSTY, ["static 256 KiB", OWN], get);
+    goals.extend(fixed(|f| f.p99).map(|r| Goal::at_least("bursts, p99, static to own", r, BURSTY_P99)));
+    goals.extend(fixed(|f| f.p999).map(|r| Goal::at_least("bursts, p99.9, static to own", r, BURSTY_P999)));
     goals
 }
 

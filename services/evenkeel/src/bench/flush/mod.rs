@@ -1,11 +1,14 @@
-//! `bench flush`: every flush policy over every trace of the simulation, before both model brokers.
+//! `bench flush`: every flush policy over every trace of the simulation, before both model brokers; `live` plays the
+//! same traces before a real one.
 //!
-//! Owns: which policies are compared, the goals. Never: a clock; the outcome is a function of the seeds, so a debug
-//! build gives the same figures. Several seeds are played and the median of each figure counts.
+//! Owns: which policies are compared, the goals. Never, simulating: a clock; the outcome is a function of the seeds, so
+//! a debug build gives the same figures. Several seeds are played and the median of each figure counts.
 
 mod drawing;
 mod goals;
+pub mod live;
 
+use super::Outcome;
 use super::report::{Machine, Measured, Report, median};
 use evenkeel_flush::simulate::{Broker, Trace, World, oracle};
 use evenkeel_flush::{Linger, Policy, Rate, RateMerged, SelfClocked, Static};
@@ -51,6 +54,10 @@ struct Figures {
     requests: f64,
     /// Of all events, 0 to 1.
     refused: f64,
+    /// Median of a lone record's way to the broker at the same time, ms. Live only.
+    floor: f64,
+    /// CPU time of the process per event, µs: the load and the probe included. Live only.
+    cpu_us: f64,
 }
 
 /// One policy on one trace before one broker.
@@ -73,6 +80,8 @@ impl Cell {
             p999: of(|f| f.p999),
             requests: of(|f| f.requests),
             refused: of(|f| f.refused),
+            floor: of(|f| f.floor),
+            cpu_us: of(|f| f.cpu_us),
         }
     }
 }
@@ -127,6 +136,7 @@ impl Grid {
                 p999: latency.p999_ms,
                 requests: policy.map_or(0.0, |_| outcome.requests_per_s()),
                 refused: refused / (answered + refused).max(1.0),
+                ..Figures::default()
             };
             self.cell(broker.name, trace.name, name).seeds.push(figures);
         }
@@ -174,6 +184,11 @@ impl Grid {
             if m.refused > 0.0 {
                 add("refused", m.refused * 100.0, "%");
             }
+            if cell.is_live() {
+                add("floor, p50", m.floor, "ms");
+                add("added to the floor, p50", m.p50 - m.floor, "ms");
+                add("CPU per event", m.cpu_us, "µs");
+            }
         }
         results
     }
@@ -182,35 +197,36 @@ impl Grid {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for broker in self.each(|c| c.broker) {
+            let live = if broker == live::LIVE {
+                format!(" {:>9} {:>9}", "floor", "µs CPU/ev")
+            } else {
+                String::new()
+            };
+            let head = format!("broker {broker}: latency, ms");
             let _ = writeln!(
                 text,
-                "\n  {:<38} {:>9} {:>9} {:>9} {:>9} {:>10}",
-                format!("broker {broker}: latency, ms"),
-                "mean",
-                "p50",
-                "p99",
-                "p99.9",
-                "requests/s"
+                "\n  {head:<38} {:>9} {:>9} {:>9} {:>9} {:>10}{live}",
+                "mean", "p50", "p99", "p99.9", "requests/s"
             );
             for cell in self.cells.iter().filter(|c| c.broker == broker) {
-                let m = cell.median();
-                let _ = write!(
-                    text,
-                    "  {:<38} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
-                    format!("{}, {}", cell.trace, cell.policy),
-                    m.mean,
-                    m.p50,
-                    m.p99,
-                    m.p999
-                );
-                let _ = match cell.policy {
-                    ORACLE => writeln!(text, " {:>10}", "-"),
-                    _ => writeln!(text, " {:>10.0}", m.requests),
-                };
+                text.push_str(&cell.line());
             }
         }
         text.push('\n');
         text
+    }
+}
+
+impl Cell {
+    /// A line of the table.
+    fn line(&self) -> String {
+        let m = self.median();
+        let name = format!("{}, {}", self.trace, self.policy);
+        let requests = if self.policy == ORACLE { "-".to_owned() } else { format!("{:.0}", m.requests) };
+        let live =
+            if self.is_live() { format!(" {:>9.2} {:>9.2}", m.floor, m.cpu_us) } else { String::new() };
+        let Figures { mean, p50, p99, p999, .. } = m;
+        format!("  {name:<38} {mean:>9.2} {p50:>9.2} {p99:>9.2} {p999:>9.2} {requests:>10}{live}\n")
     }
 }
 
