@@ -5,10 +5,12 @@
 
 mod base64;
 mod event;
+mod mapped;
 mod row;
 mod scalar;
 mod timestamp;
 
 pub use event::{EventTextError, JsonEvent, parse_event};
+pub use mapped::{Fields, MappedError, Mapping, Path, TimeUnit};
 pub use row::write_row;
 pub use timestamp::parse_timestamp;

@@ -99,7 +99,7 @@ impl Scalar<'_> {
         }
     }
 
-    fn refused(&self, member: &str, want: &'static str) -> EventTextError {
+    pub(super) fn refused(&self, member: &str, want: &'static str) -> EventTextError {
         EventTextError::Value { member: member.to_owned(), got: self.shown(), want }
     }
 
