@@ -215,6 +215,9 @@ impl Core {
         if !(TS_MIN_MS..=TS_MAX_MS).contains(&batch.arrival_ms) {
             return Some((DropReason::Malformed, "arrival_ms is outside 1970 to 9999"));
         }
+        if self.settings.trusts_partitions {
+            return None;
+        }
         if key != Some(batch.stream_id.as_bytes()) {
             return Some((DropReason::Misrouted, "the record's key is not its stream_id"));
         }

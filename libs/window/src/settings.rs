@@ -84,6 +84,9 @@ pub struct Settings {
     pub seq_intervals_max: usize,
     /// Age of a row after which a Mark covers it, ms.
     pub mark_refresh_ms: i64,
+    /// Whether a stream is wherever its records are, whatever their keys: for topics of other systems, whose producers
+    /// must keep a stream in one partition for ever.
+    pub trusts_partitions: bool,
 }
 
 /// What is wrong with settings.
@@ -137,6 +140,7 @@ impl Default for Settings {
             open_windows_max: 64,
             seq_intervals_max: 256,
             mark_refresh_ms: 30_000,
+            trusts_partitions: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The coalescer's configuration: keys as in default.toml, units in the values.
 
 use crate::driver::Options;
+use crate::mapping::{MappingConfig, RecordsName, Routing};
 use evenkeel_chassis::memory::MemoryBudget;
 use evenkeel_chassis::units::{Ms, PositiveBytes, PositiveMs};
 use evenkeel_plan::{Fleet, plan};
@@ -67,8 +68,12 @@ pub struct Config {
     pub streams_expected: u64,
     /// When the log is shorter than recovery needs.
     pub cut_log: CutLog,
+    /// What the records of the events topic are.
+    pub records: RecordsName,
     /// Classes before the default one.
     pub class: Vec<ClassConfig>,
+    /// Where things are in records of JSON.
+    pub mapping: MappingConfig,
 }
 
 /// A `[[coalescer.class]]`: keys left out are the default class's.
@@ -181,6 +186,7 @@ impl Config {
             open_windows_max: self.open_windows_max as usize,
             seq_intervals_max: self.seq_intervals_max as usize,
             mark_refresh_ms: self.mark_refresh.ms() as i64,
+            trusts_partitions: self.records == RecordsName::Json && self.mapping.routing == Routing::Trusted,
         };
         settings.check()?;
         Ok(settings)
@@ -210,6 +216,7 @@ impl Config {
             output_bytes_max: self.output_max.bytes() as usize,
             refuse_cut_log: self.cut_log == CutLog::Refuse,
             hash_seed,
+            records: self.mapping.records(self.records),
         })
     }
 

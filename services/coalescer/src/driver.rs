@@ -9,7 +9,7 @@
 
 use crate::encode::encode;
 use crate::event::{Event, Stop};
-use crate::feed::{expect_after, feed};
+use crate::feed::{Records, expect_after, feed};
 use crate::recovery::{Cut, Recovery};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
@@ -61,6 +61,8 @@ pub struct Options {
     pub refuse_cut_log: bool,
     /// Seed of the id hash.
     pub hash_seed: u64,
+    /// What the records of `events` are.
+    pub records: Records,
 }
 
 /// One worker.
@@ -236,7 +238,8 @@ impl Driver {
     ) {
         let Some(held) = self.held.get_mut(&partition) else { return };
         if let Some(recovery) = &mut held.recovery {
-            recovery.records(&mut held.core, &mut self.batch, partition, topic, records);
+            let kind = &self.options.records;
+            recovery.records(kind, &mut held.core, &mut self.batch, partition, topic, records);
             return;
         }
         if topic != Topic::Events {
@@ -244,7 +247,8 @@ impl Driver {
         }
         for (n, record) in records.iter().enumerate() {
             expect_after(&mut held.core, records, n);
-            feed(&mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
+            let kind = &self.options.records;
+            feed(kind, &mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
         }
         held.core.advance(next);
         held.at_end = at_end;

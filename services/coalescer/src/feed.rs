@@ -3,13 +3,47 @@
 use crate::driver::Action;
 use crate::encode::{Source, encode, undecodable};
 use crate::event::Event;
-use evenkeel_codec::{ARRIVAL_UNSET_MS, decode_batch};
+use evenkeel_codec::json::{MappedError, Mapping};
+use evenkeel_codec::{ARRIVAL_UNSET_MS, DecodeError, decode_batch};
 use evenkeel_model::EventBatch;
 use evenkeel_seam::{Outputs, RecordRef};
 use evenkeel_window::{AHEAD, Core};
 
+/// What the records of `events` are.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Records {
+    /// EventBatch or Event of schemas/avro.
+    #[default]
+    Evenkeel,
+    /// JSON of another system's topic.
+    Json(Mapping),
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("by coalescer.mapping: {0}")]
+    Mapped(#[from] MappedError),
+}
+
+impl Records {
+    /// Reads a record into `batch`, arrival included. Recovery reads the same from the same record.
+    #[inline]
+    pub(crate) fn read(&self, record: &RecordRef<'_>, batch: &mut EventBatch) -> Result<(), Unreadable> {
+        match self {
+            Self::Evenkeel => decode_batch(record.value.unwrap_or_default(), batch)?,
+            Self::Json(mapping) => mapping.read(record.key, record.value, record.timestamp_ms, batch)?,
+        }
+        stamp(batch, record);
+        Ok(())
+    }
+}
+
 /// One record into a live core.
 pub(crate) fn feed(
+    records: &Records,
     core: &mut Core,
     partition: u32,
     record: &RecordRef<'_>,
@@ -18,9 +52,8 @@ pub(crate) fn feed(
     out: &mut Vec<Action>,
 ) {
     let source = Source { partition, offset: record.offset };
-    match decode_batch(record.value.unwrap_or_default(), batch) {
+    match records.read(record, batch) {
         Ok(()) => {
-            stamp(batch, record);
             core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
         }
         Err(error) => {
@@ -41,7 +74,7 @@ pub(crate) fn expect_after(core: &mut Core, records: &[RecordRef<'_>], n: usize)
 }
 
 /// A foreign producer may set no arrival: then it is the record's own timestamp.
-pub(crate) fn stamp(batch: &mut EventBatch, record: &RecordRef<'_>) {
+fn stamp(batch: &mut EventBatch, record: &RecordRef<'_>) {
     if batch.arrival_ms == ARRIVAL_UNSET_MS {
         batch.arrival_ms = record.timestamp_ms;
     }

@@ -7,6 +7,7 @@ mod driver;
 mod encode;
 mod event;
 mod feed;
+mod mapping;
 mod recovery;
 mod run;
 mod spans;
@@ -17,5 +18,7 @@ pub use config::{
 };
 pub use driver::{Action, Driver, Input, Options};
 pub use event::{Event, Stop};
+pub use feed::Records;
+pub use mapping::{MappingConfig, RecordsName, Routing, UnitName};
 pub use run::{Control, RunError, run};
 pub use watch::{Status, StatusCell};

@@ -1,7 +1,7 @@
 //! "Assigned a partition" of docs/recovery.md: which reads, in which order, and what each feeds.
 
-use crate::feed::{expect_after, stamp};
-use evenkeel_codec::{decode_batch, decode_mark, decode_row_head};
+use crate::feed::{Records, Unreadable, expect_after};
+use evenkeel_codec::{decode_mark, decode_row_head};
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_seam::{CommitMeta, LogAction, RecordRef};
 use evenkeel_window::{Core, Sabotage, SentRow};
@@ -70,9 +70,10 @@ impl Recovery {
         }
     }
 
-    /// Records of the current read.
+    /// Records of the current read; `kind` is what those of `events` are.
     pub fn records(
         &mut self,
+        kind: &Records,
         core: &mut Core,
         batch: &mut EventBatch,
         partition: u32,
@@ -86,9 +87,9 @@ impl Recovery {
         for (n, record) in records.iter().enumerate() {
             expect_after(core, records, n);
             let value = record.value.unwrap_or_default();
-            let read = match self.step {
-                Step::Marks => decode_mark(value).map(|mark| core.replay_mark(&mark)),
-                Step::Windows => decode_row_head(value).map(|head| {
+            let read: Result<(), Unreadable> = match self.step {
+                Step::Marks => decode_mark(value).map(|mark| core.replay_mark(&mark)).map_err(Into::into),
+                Step::Windows => decode_row_head(value).map_err(Into::into).map(|head| {
                     let Some(head) = head else { return }; // a late record
                     core.replay_row(&SentRow {
                         stream_id: head.stream_id,
@@ -98,8 +99,7 @@ impl Recovery {
                         offset: record.offset,
                     });
                 }),
-                Step::Events => decode_batch(value, batch).map(|()| {
-                    stamp(batch, record);
+                Step::Events => kind.read(record, batch).map(|()| {
                     self.first_arrival.get_or_insert(batch.arrival_ms);
                     core.feed(record.offset, record.key, batch, &mut |_| {});
                 }),

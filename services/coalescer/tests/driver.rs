@@ -1,7 +1,8 @@
 //! The coalescer's driver, step by step: what it asks of the log, in which order, and what it never does.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use evenkeel_coalescer::{Action, Driver, Event, Input, Options, Stop};
+use evenkeel_coalescer::{Action, Driver, Event, Input, Options, Records, Stop};
+use evenkeel_codec::json::{Fields, Mapping, Path, TimeUnit};
 use evenkeel_codec::{WindowRecord, decode_window_record, encode_batch};
 use evenkeel_model::{EventBatch, FieldColumn, Topic};
 use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
@@ -16,6 +17,7 @@ fn options() -> Options {
         output_bytes_max: 1 << 20,
         refuse_cut_log: false,
         hash_seed: 7,
+        records: Records::default(),
     }
 }
 
@@ -405,4 +407,78 @@ fn an_ended_input_closes_every_window_and_then_is_quiet() {
     assert!(!bench.driver.is_quiet());
     bench.committed(commit);
     assert!(bench.driver.is_quiet());
+}
+
+/// A worker on another system's topic: JSON, times in seconds, no arrival but the record's own time.
+fn foreign() -> Options {
+    let mapping = Mapping {
+        ts: Some(Path::of("at")),
+        unit: TimeUnit::S,
+        seq: Some(Path::of("n")),
+        fields: Fields::Below(Path::of("body")),
+        ..Mapping::default()
+    };
+    Options { records: Records::Json(mapping), ..options() }
+}
+
+fn foreign_records(bench: &mut Bench, values: &[&str]) -> Vec<Action> {
+    let record = |(i, value): (usize, &'static str)| RecordRef {
+        offset: i as u64,
+        timestamp_ms: 20_000 + i as i64,
+        key: Some(b"bowl/1"),
+        value: Some(value.as_bytes()),
+        headers: &[],
+    };
+    let values = values.iter().map(|value| &*String::from(*value).leak());
+    let records: Vec<RecordRef<'_>> = values.enumerate().map(record).collect();
+    let (topic, next) = (Topic::Events, records.len() as u64);
+    bench.apply(Input::Log(LogInput::Records { partition: 0, topic, records: &records, next, at_end: true }))
+}
+
+#[test]
+fn a_foreign_topic_is_windowed_by_its_mapping_and_recovered_alike() {
+    let texts = [
+        r#"{"at": 1, "n": 1, "body": {"weight": 40}}"#,
+        r#"{"at": 2.5, "n": 2, "body": {"weight": 42.5}}"#,
+        r#"{"at": 2.5, "n": 2, "body": {"weight": 42.5}}"#,
+        r#"{"when": 3, "n": 3}"#,
+        r#"{"at": 12, "n": 4, "body": {"weight": 41}}"#,
+    ];
+    let mut bench = Bench::new(foreign());
+    bench.assign(0, None);
+    let actions = foreign_records(&mut bench, &texts);
+    let said = actions.iter().find_map(|a| match a {
+        Action::Say(Event::Undecodable { offset, error, .. }) => Some((*offset, error.clone())),
+        _ => None,
+    });
+    let (offset, why) = said.expect("the fourth record does not fit");
+    assert!(offset == 3 && why.contains("coalescer.mapping") && why.contains("at is missing"), "{why}");
+    let commit = bench.tick().unwrap();
+    let row = commit.outputs.records().iter().find_map(|r| {
+        let value = commit.outputs.value(r).filter(|_| r.topic == Topic::Windows)?;
+        match decode_window_record(value) {
+            Ok(WindowRecord::Row(row)) => Some(row),
+            _ => None,
+        }
+    });
+    let row = row.expect("the window of the first two events is closed");
+    assert_eq!((row.stream_id.as_str(), row.count, row.first_arrival), ("bowl/1", 2, 20_000));
+    assert_eq!((row.stats[0].name.as_str(), row.stats[0].sum), ("weight", 82.5));
+    let mut position = commit.positions[0].clone();
+    let meta = position.meta.as_mut().unwrap();
+    assert_eq!((meta.ledger.sizes[0].consumed, meta.ledger.sizes[0].imbalance()), (5, 0));
+    (meta.windows_to, meta.marks_to) = (0, 0);
+
+    let mut next = Bench::new(foreign());
+    next.assign(0, Some(position.clone()));
+    let mut actions = foreign_records(&mut next, &texts);
+    for (topic, end) in [(Topic::Marks, 0), (Topic::Windows, 0), (Topic::Events, position.offset)] {
+        if topic == Topic::Events {
+            actions.extend(foreign_records(&mut next, &texts));
+        }
+        let done = LogInput::ReadDone { partition: 0, topic, log_start: 0, next: end };
+        actions.extend(next.apply(Input::Log(done)));
+    }
+    let recovered = actions.iter().any(|a| matches!(a, Action::Say(Event::Recovered { .. })));
+    assert!(recovered, "{:?}", log_actions(&actions));
 }

@@ -25,5 +25,6 @@ pub fn core_settings(settings: &Settings) -> evenkeel_window::Settings {
         open_windows_max: settings.classes.last().map_or(1, |class| class.open_windows_max),
         seq_intervals_max: settings.seq_intervals_max,
         mark_refresh_ms: settings.mark_refresh_ms,
+        trusts_partitions: false,
     }
 }

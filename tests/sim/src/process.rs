@@ -171,6 +171,7 @@ impl Coalescer {
             output_bytes_max: 1 << 20,
             refuse_cut_log: false,
             hash_seed: 1,
+            records: coalescer::Records::default(),
         };
         let (topic, group, transactional_id) = (Topic::Events, COALESCERS.to_owned(), name.clone());
         Self {

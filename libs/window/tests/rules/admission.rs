@@ -73,9 +73,9 @@ fn an_undecodable_record_counts_one_in_every_size() {
 #[test]
 fn a_record_of_another_owner_is_misrouted() {
     let (mine, other) = (partition_of("d", 7), (partition_of("d", 7) + 1) % 7);
-    let refusals = |number, key: Option<&[u8]>| {
+    let refusals = |number, key: Option<&[u8]>, trusted| {
         let partition = Partition { number, count: 7, writer: String::new(), hash_seed: 0 };
-        let mut core = Core::new(&settings(|_| ()), partition).unwrap();
+        let mut core = Core::new(&settings(|s| s.trusts_partitions = trusted), partition).unwrap();
         let mut refused = Vec::new();
         // Twice: a known stream is not asked for its partition again, but for its key.
         for offset in 0..2 {
@@ -87,10 +87,13 @@ fn a_record_of_another_owner_is_misrouted() {
         assert_eq!(core.clocks().0 == i64::MIN, !refused.is_empty(), "a foreign record moves no clock");
         refused
     };
-    assert_eq!(refusals(mine, Some(b"d")), []);
-    assert_eq!(refusals(other, Some(b"d")), [Misrouted, Misrouted]);
-    assert_eq!(refusals(mine, Some(b"e")), [Misrouted, Misrouted]);
-    assert_eq!(refusals(mine, None), [Misrouted, Misrouted], "a record without key");
+    assert_eq!(refusals(mine, Some(b"d"), false), []);
+    assert_eq!(refusals(other, Some(b"d"), false), [Misrouted, Misrouted]);
+    assert_eq!(refusals(mine, Some(b"e"), false), [Misrouted, Misrouted]);
+    assert_eq!(refusals(mine, None, false), [Misrouted, Misrouted], "a record without key");
+    // Another system's producers have rules of their own.
+    assert_eq!(refusals(other, None, true), []);
+    assert_eq!(refusals(other, Some(b"e"), true), []);
 }
 
 #[test]

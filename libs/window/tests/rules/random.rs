@@ -29,6 +29,7 @@ pub fn core_settings(small: &Small) -> Settings {
         open_windows_max: class.open_windows_max,
         seq_intervals_max: small.seq_intervals_max,
         mark_refresh_ms: small.mark_refresh_ms,
+        trusts_partitions: false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Ends, Outcome, PATIENCE, SIZE_MS, Took, join, reached, timed};
 use evenkeel_chassis::drain::{Cause, Drain};
-use evenkeel_coalescer::{Control, Options, RunError, Status, StatusCell};
+use evenkeel_coalescer::{Control, Options, Records, RunError, Status, StatusCell};
 use evenkeel_kafka::KafkaConfig;
 use evenkeel_telemetry::Emitter;
 use evenkeel_window::Settings;
@@ -62,6 +62,7 @@ fn options(config: &KafkaConfig, run: usize) -> Options {
         output_bytes_max: 64 << 20,
         refuse_cut_log: true,
         hash_seed: 1,
+        records: Records::default(),
     }
 }
 
