@@ -26,6 +26,35 @@ pub fn decode_batch(bytes: &[u8], into: &mut EventBatch) -> Result<(), DecodeErr
     read
 }
 
+/// What follows one another without headers, e.g. in a block of an Avro container file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sequence {
+    /// Bodies of Event.
+    Events,
+    /// Bodies of EventBatch.
+    Batches,
+}
+
+/// Reads `records` bodies that fill `bytes`, each checked as [`decode_batch`] does; an Event comes as a batch of one.
+pub fn decode_sequence(
+    sequence: Sequence,
+    bytes: &[u8],
+    records: u32,
+    each: &mut dyn FnMut(EventBatch),
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    for _ in 0..records {
+        let mut batch = EventBatch::default();
+        match sequence {
+            Sequence::Events => event::read_body(&mut reader, &mut batch)?,
+            Sequence::Batches => read_body(&mut reader, &mut batch)?,
+        }
+        batch.check_shape()?;
+        each(batch);
+    }
+    reader.end()
+}
+
 fn read_record(bytes: &[u8], into: &mut EventBatch) -> Result<(), DecodeError> {
     let (fingerprint, body) = schema::split_header(bytes)?;
     let mut reader = Reader::new(body);

@@ -25,7 +25,7 @@ pub mod schema;
 mod stored;
 mod wire;
 
-pub use batch::{decode_batch, encode_batch};
+pub use batch::{Sequence, decode_batch, decode_sequence, encode_batch};
 pub use builder::{BatchBuilder, BatchLimits};
 pub use error::DecodeError;
 pub use mark::{decode_mark, encode_mark};

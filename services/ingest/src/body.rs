@@ -6,6 +6,7 @@
 
 use crate::auth::Credential;
 use crate::collect::{CollectLimits, Collector, Group};
+use crate::container::{BlockLimits, Container};
 use crate::problem::{Kind, Problem};
 use crate::split::{Shape, SplitError, Splitter};
 pub(crate) use crate::unpack::Encoding;
@@ -27,6 +28,8 @@ pub(crate) enum Format {
     Ndjson,
     /// `application/vnd.evenkeel.batch+avro`: one batch of one stream.
     Batch,
+    /// `application/avro`: a container file.
+    Container,
 }
 
 /// Limits of one request; the keys of `[body]` in the configuration.
@@ -55,6 +58,7 @@ enum Sort {
     Items(Splitter),
     // A batch is one record: it is read whole, up to the limit of a record.
     Whole(Vec<u8>),
+    Blocks(Box<Container>),
 }
 
 impl<'a> Intake<'a> {
@@ -70,6 +74,11 @@ impl<'a> Intake<'a> {
             Format::Json => Sort::Items(Splitter::new(Shape::Array, line_bytes_max)),
             Format::Ndjson => Sort::Items(Splitter::new(Shape::Lines, line_bytes_max)),
             Format::Batch => Sort::Whole(Vec::new()),
+            Format::Container => {
+                let bytes_max = limits.collect.record_bytes_max;
+                let limits = BlockLimits { bytes_max, events_max: limits.events_max };
+                Sort::Blocks(Box::new(Container::new(limits)))
+            }
         };
         Self {
             limits,
@@ -86,6 +95,7 @@ impl<'a> Intake<'a> {
         let sort = match &self.sort {
             Sort::Items(splitter) => splitter.allocated(),
             Sort::Whole(body) => body.capacity(),
+            Sort::Blocks(container) => container.allocated(),
         };
         let unpack = self.unpack.as_ref().map_or(0, Unpack::cost_bytes);
         (sort + unpack + self.collector.cost_bytes()) as u64
@@ -132,6 +142,7 @@ impl<'a> Intake<'a> {
                 too_many(batch.len() as u32, self.limits.events_max)?;
                 collector.batch(batch);
             }
+            Sort::Blocks(container) => container.finish()?,
         }
         let cost_bytes = collector.cost_bytes() as u64;
         let (groups, rejected) = collector.into_parts();
@@ -152,6 +163,10 @@ impl<'a> Intake<'a> {
                 over("the batch", bytes, self.limits.collect.record_bytes_max as u64)?;
                 body.extend_from_slice(part);
                 Ok(())
+            }
+            Sort::Blocks(container) => {
+                container.push(part, &mut self.collector)?;
+                too_many(self.collector.events(), self.limits.events_max)
             }
         }
     }

@@ -105,6 +105,18 @@ impl<'a> Collector<'a> {
         self.event(index, event);
     }
 
+    /// An event that was read elsewhere.
+    pub(crate) fn parsed(&mut self, event: JsonEvent) {
+        let index = self.next_index();
+        self.event(index, event);
+    }
+
+    /// An event that could not be read; its neighbours can.
+    pub(crate) fn malformed(&mut self, why: String) {
+        let index = self.next_index();
+        self.rejected.push(index, Reason::Malformed, || why);
+    }
+
     fn event(&mut self, index: u32, event: JsonEvent) {
         let path = self.stream_id;
         let stream_id = match (path, event.stream_id.as_deref()) {
@@ -143,8 +155,9 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// A whole batch, as the Avro content type carries it.
+    /// A whole batch, as the Avro content types carry it.
     pub(crate) fn batch(&mut self, batch: EventBatch) {
+        let first = self.events;
         let allowed = self.stream_id.is_some() || self.credential.allows(&batch.stream_id);
         let mut group = Group { batch: empty_like(&batch), ..Group::default() };
         for row in 0..batch.len() {
@@ -161,7 +174,7 @@ impl<'a> Collector<'a> {
             group.batch = batch;
         } else {
             for &index in &group.indices {
-                group.batch.push_from(&batch, index as usize);
+                group.batch.push_from(&batch, (index - first) as usize);
             }
         }
         if !group.indices.is_empty() {

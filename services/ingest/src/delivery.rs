@@ -25,6 +25,9 @@ use tracing::Span;
 /// The content type of a batch.
 pub(crate) const BATCH_TYPE: &str = "application/vnd.evenkeel.batch+avro";
 
+/// The content type of an Avro container file.
+pub(crate) const CONTAINER_TYPE: &str = "application/avro";
+
 /// What every delivery costs at least: its task, its connection's buffers, its answer; bytes.
 const DELIVERY_BYTES: u64 = 16 * 1024;
 /// Growth is asked for in steps, so that a body costs few questions, bytes.

@@ -3,7 +3,7 @@
 //! Owns: the table of routes with every problem each may answer. schemas/http/openapi.yaml says the same;
 //! tests/openapi.rs compares the two in both directions, and `answer` checks the table in tests.
 
-use crate::delivery::{Accepted, BATCH_TYPE, Edge};
+use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Edge};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
 use crate::upload::{discard, upload};
@@ -40,7 +40,7 @@ pub struct Route {
     pub problems: &'static [Kind],
 }
 
-const EVENT_TYPES: &[&str] = &["application/json", "application/x-ndjson", BATCH_TYPE];
+const EVENT_TYPES: &[&str] = &["application/json", "application/x-ndjson", BATCH_TYPE, CONTAINER_TYPE];
 
 const UPLOAD_PROBLEMS: &[Kind] = &[
     Kind::UnreadableBody,

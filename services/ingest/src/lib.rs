@@ -15,6 +15,7 @@ mod body;
 mod clock;
 mod collect;
 pub mod config;
+mod container;
 mod delivery;
 pub mod driver;
 mod flush;

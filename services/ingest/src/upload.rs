@@ -5,7 +5,7 @@
 
 use crate::auth::{Auth, Credential};
 use crate::body::{Encoding, Format};
-use crate::delivery::{Accepted, BATCH_TYPE, Delivery, Edge, Manner, Share};
+use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
 use evenkeel_model::check_stream_id;
@@ -92,6 +92,7 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
         "application/json" => Ok(Format::Json),
         "application/x-ndjson" => Ok(Format::Ndjson),
         BATCH_TYPE => Ok(Format::Batch),
+        CONTAINER_TYPE => Ok(Format::Container),
         _ => Err(Problem::new(Kind::UnsupportedMediaType, format!("content-type {header:?} is not known"))),
     }
 }

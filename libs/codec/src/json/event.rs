@@ -6,7 +6,7 @@
 
 use super::scalar::{Scalar, Text, cut};
 use evenkeel_model::limits::{FIELDS_MAX, PAYLOAD_BYTES_MAX};
-use evenkeel_model::{StreamIdError, check_field_name};
+use evenkeel_model::{StreamIdError, check_field_name, check_stream_id};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::fmt;
 
@@ -88,6 +88,32 @@ pub fn parse_event(line: &[u8]) -> Result<JsonEvent, EventTextError> {
         Ok(event)
     });
     read.map_err(|syntax| error.unwrap_or_else(|| EventTextError::Syntax(syntax.to_string())))
+}
+
+/// Checks an event that came by another way than text: names, number of fields, their values, the payload's size.
+pub fn check_event(event: &JsonEvent) -> Result<(), EventTextError> {
+    let text = |member: String, source| EventTextError::Text { member, source };
+    if let Some(id) = &event.stream_id {
+        check_stream_id(id).map_err(|source| text("stream_id".to_owned(), source))?;
+    }
+    if event.fields.len() > FIELDS_MAX {
+        return Err(EventTextError::TooManyFields);
+    }
+    for (at, (name, value)) in event.fields.iter().enumerate() {
+        check_field_name(name)
+            .map_err(|source| text(format!("the name of field number {}", at + 1), source))?;
+        if event.fields[..at].iter().any(|(other, _)| other == name) {
+            return Err(EventTextError::Twice(cut(name)));
+        }
+        if !value.is_finite() {
+            let (member, want) = (format!("fields.{}", cut(name)), "a field must be a finite number");
+            return Err(EventTextError::Value { member, got: value.to_string(), want });
+        }
+    }
+    match event.payload.as_ref().map_or(0, Vec::len) {
+        bytes if bytes > PAYLOAD_BYTES_MAX => Err(EventTextError::PayloadTooLarge(bytes)),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the object. The reader of texts carries errors as texts only, so ours leaves by `error`.

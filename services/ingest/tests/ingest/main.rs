@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod container;
 mod drain;
 mod fake;
 mod faults;
