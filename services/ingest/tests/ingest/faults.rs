@@ -164,7 +164,7 @@ async fn paths_methods_and_types_that_are_not_ours() {
     }
     let long = format!("/v1/streams/{}/events", "x".repeat(257));
     assert_eq!(post(server.address, &long, JSON, body).await.slug(), "bad-stream-id");
-    for kind in ["text/plain", "application/avro", "application/json+x"] {
+    for kind in ["text/plain", "application/x-avro", "application/json+x"] {
         assert_eq!(post(server.address, PATH, kind, body).await.slug(), "unsupported-media-type", "{kind}");
     }
     let reply = post_with(server.address, PATH, JSON, "content-encoding: br\r\n", body).await;
