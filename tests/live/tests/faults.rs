@@ -10,6 +10,8 @@ mod clock;
 mod collector;
 #[path = "faults/cut.rs"]
 mod cut;
+#[path = "faults/foreign.rs"]
+mod foreign;
 #[path = "faults/logins.rs"]
 mod logins;
 #[path = "faults/outages.rs"]
