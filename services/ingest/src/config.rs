@@ -15,6 +15,8 @@ use evenkeel_limits::{DeviceRate, DeviceRates, RetryHint};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
+pub mod jwt;
+
 /// The service's section in files, variables and `--set`.
 pub const SERVICE: &str = "ingest";
 /// Every key with its default.
@@ -50,6 +52,8 @@ pub struct Config {
     pub device: Device,
     /// Of this machine, against the log's.
     pub clock: Clock,
+    /// Signed tokens.
+    pub jwt: jwt::JwtConfig,
 }
 
 /// Keys of `[connection]`.
@@ -214,7 +218,7 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
-        Ok(())
+        self.jwt.check()
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {

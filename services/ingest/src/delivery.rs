@@ -49,6 +49,14 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// Who sends this `authorization` header.
+    pub(crate) fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Credential>, Problem> {
+        self.auth.authenticate(header, (self.now_ms)()).map_err(|unknown| {
+            self.meters.refused(&unknown);
+            unknown.problem(self.link.draw())
+        })
+    }
+
     /// The span over the append of one delivery, in the client's trace if it named one.
     fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
         let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());

@@ -56,6 +56,7 @@ const UPLOAD_PROBLEMS: &[Kind] = &[
     Kind::Busy,
     Kind::LogUnavailable,
     Kind::Draining,
+    Kind::KeysUnavailable,
 ];
 
 /// Events of the stream of the path.
@@ -74,7 +75,13 @@ const WEB_SOCKET: Route = Route {
     method: "GET",
     takes: &[],
     gives: "",
-    problems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::MethodNotAllowed, Kind::UpgradeRequired],
+    problems: &[
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::MethodNotAllowed,
+        Kind::UpgradeRequired,
+        Kind::KeysUnavailable,
+    ],
 };
 /// The description of this API.
 const OPENAPI: Route = Route {

@@ -6,7 +6,7 @@
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
 //! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the
-//! log's client, `lanes` what waits in front of it.
+//! log's client, `lanes` what waits in front of it. Who may write is decided by `auth` and `jwt`.
 
 mod accept;
 mod appending;
@@ -19,6 +19,7 @@ mod delivery;
 pub mod driver;
 mod flush;
 mod http;
+mod jwt;
 mod lanes;
 mod link;
 mod meters;
@@ -35,6 +36,7 @@ pub use auth::AuthError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use flush::{Flush, FlushControl, PolicyName};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
+pub use jwt::JwtError;
 pub use problem::{Kind, Problem};
 pub use run::{Edges, Ingest, RunError, StartError};
 pub use verdict::{Counts, Reason, Rejection};

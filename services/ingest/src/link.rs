@@ -57,6 +57,13 @@ impl Link {
         Self { to_driver, next: Arc::new(AtomicU64::new(1)) }
     }
 
+    /// A number that spreads the retry hints of clients refused before the driver knows them.
+    pub(crate) fn draw(&self) -> u64 {
+        let drawn = self.next.fetch_add(1, Ordering::Relaxed);
+        // Neighbours must not return together: the golden ratio scatters them.
+        drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    }
+
     /// Announces a request that needs `bytes` at first.
     pub(crate) async fn open(&self, bytes: u64) -> Result<Ticket, Problem> {
         let request = self.next.fetch_add(1, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 //!
 //! Owns: the handles. Never: a stream id or a credential's name as a label.
 
+use crate::auth::Unknown;
 use crate::driver::Usage;
 use crate::lanes::MODES;
 use crate::verdict::{Reason, Rejected};
@@ -37,6 +38,20 @@ impl Protocol {
     }
 }
 
+/// What is read again while the service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    Keys,
+    Credentials,
+    Certificate,
+}
+
+const RELOADED: [(Reloaded, &str); 3] = [
+    (Reloaded::Keys, "keys"),
+    (Reloaded::Credentials, "credentials"),
+    (Reloaded::Certificate, "certificate"),
+];
+
 /// Handles of one protocol.
 struct Spoken {
     accepted: Counter,
@@ -54,6 +69,8 @@ pub(crate) struct Meters {
     queue_limit: Gauge,
     limited_devices: Gauge,
     clock_offset: Gauge,
+    refused: [Counter; Unknown::LABELS.len()],
+    reloads: [[Counter; 2]; RELOADED.len()],
 }
 
 /// Handles of the lanes.
@@ -115,6 +132,10 @@ impl Meters {
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
+            refused: Unknown::LABELS.map(|reason| metrics.counter(&ingest::CREDENTIALS_REFUSED, [reason])),
+            reloads: RELOADED.map(|(_, what)| {
+                ["failed", "good"].map(|outcome| metrics.counter(&ingest::RELOADS, [what, outcome]))
+            }),
         }
     }
 
@@ -136,6 +157,16 @@ impl Meters {
     pub(crate) fn answered(&self, protocol: Protocol, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.spoken[protocol as usize].requests[class].add(1);
+    }
+
+    /// A client had no good credential.
+    pub(crate) fn refused(&self, unknown: &Unknown) {
+        self.refused[unknown.label()].add(1);
+    }
+
+    /// A file or URL was read again and had changed, or could not be taken.
+    pub(crate) fn reloaded(&self, what: Reloaded, good: bool) {
+        self.reloads[what as usize][usize::from(good)].add(1);
     }
 
     /// Own clock minus the log's, ms.

@@ -43,6 +43,8 @@ pub enum Kind {
     LogUnavailable,
     /// The service is shutting down.
     Draining,
+    /// The keys that signed tokens are verified with are not at hand.
+    KeysUnavailable,
 }
 
 impl Kind {
@@ -63,6 +65,7 @@ impl Kind {
         Self::Busy,
         Self::LogUnavailable,
         Self::Draining,
+        Self::KeysUnavailable,
     ];
 
     /// The last part of the `type`.
@@ -85,7 +88,7 @@ impl Kind {
                 "Use 1 to 256 bytes of UTF-8 without control characters, percent-encoded in the path."
             }
             Self::Unauthenticated => {
-                "Send `authorization: Bearer <token>` with a token of the server's tokens file."
+                "Send `authorization: Bearer <token>` with a token of the server's tokens file, or one that its issuer has signed; a client certificate does as well where the server asks for one."
             }
             Self::Forbidden => {
                 "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one."
@@ -114,6 +117,9 @@ impl Kind {
             Self::Draining => {
                 "What was not acknowledged may or may not be stored. Connect again and send again with the same seq."
             }
+            Self::KeysUnavailable => {
+                "Nothing was stored. Wait for retry-after, then send again with the same token."
+            }
         }
     }
 
@@ -131,7 +137,9 @@ impl Kind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::EventsRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::LogUnavailable | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::LogUnavailable | Self::Draining | Self::KeysUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -152,6 +160,7 @@ impl Kind {
             Self::Busy => ("busy", "Too much is in flight"),
             Self::LogUnavailable => ("log-unavailable", "The log did not acknowledge"),
             Self::Draining => ("draining", "The server is shutting down"),
+            Self::KeysUnavailable => ("keys-unavailable", "The keys of signed tokens are not at hand"),
         }
     }
 }

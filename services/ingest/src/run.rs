@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
+use crate::jwt;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
 use evenkeel_chassis::drain::Drain;
@@ -149,7 +150,7 @@ impl Ingest {
     /// Checks everything that can be wrong and listens. Connections wait until [`Self::run`].
     pub async fn new(config: Config, appender: Box<dyn Appender>, edges: Edges) -> Result<Self, StartError> {
         config.check()?;
-        let auth = Auth::load(&config.tokens_file, config.listen)?;
+        let auth = Auth::load(&config, (edges.now_ms)())?;
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
@@ -211,6 +212,8 @@ impl Ingest {
         let (phase, phases) = watch::channel(Phase::Open);
         let server =
             tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let keys = jwt::keep(Arc::clone(&edge), config.jwt.clone(), self.edges.emitter.clone());
+        let _background = Background(vec![tokio::spawn(keys)]);
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),
@@ -240,6 +243,17 @@ impl Ingest {
             tracing::warn!("the log's client does not return; it is left behind");
         }
         result
+    }
+}
+
+/// Tasks that end with the service.
+struct Background(Vec<JoinHandle<()>>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
     }
 }
 

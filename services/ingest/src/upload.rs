@@ -3,7 +3,7 @@
 //! Owns: the order of the checks on a head (credential, type, size). Never: keeps a body; its pieces go to
 //! the [`Delivery`] as they come.
 
-use crate::auth::{Auth, Credential};
+use crate::auth::Credential;
 use crate::body::{Encoding, Format};
 use crate::delivery::{Accepted, BATCH_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
@@ -24,7 +24,7 @@ pub(crate) async fn upload(
     body: &mut Incoming,
     path_stream: Option<&str>,
 ) -> Result<Accepted, Problem> {
-    let credential = authorize(&edge.auth, headers, path_stream)?;
+    let credential = authorize(edge, headers, path_stream)?;
     let (format, encoding) = (format_of(headers)?, encoding_of(headers)?);
     let announced = announced_bytes(body, edge.limits.body_bytes_max)?;
     let manner = Manner {
@@ -68,12 +68,12 @@ pub(crate) async fn discard(body: &mut Incoming) {
 
 /// Who sends this head, and whether they may write the stream of its path.
 pub(crate) fn authorize(
-    auth: &Auth,
+    edge: &Edge,
     headers: &HeaderMap,
     path_stream: Option<&str>,
 ) -> Result<Arc<Credential>, Problem> {
     let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-    let credential = auth.authenticate(header).map_err(|why| Problem::new(Kind::Unauthenticated, why))?;
+    let credential = edge.authenticate(header)?;
     if let Some(stream_id) = path_stream {
         check_stream_id(stream_id)
             .map_err(|error| Problem::new(Kind::BadStreamId, format!("the stream id of the path {error}")))?;

@@ -25,4 +25,8 @@ crate::metrics! {
         "Devices in the bounded table of rate limits.";
     gauge CLOCK_OFFSET "evenkeel.ingest.clock.offset" "s" []
         "Own clock minus the log's clock; beyond clock-slack this instance is not ready.";
+    counter CREDENTIALS_REFUSED "evenkeel.ingest.credentials.refused" "{request}" ["reason"]
+        "Requests and connections without a good credential, by what was wrong with it.";
+    counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
+        "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
 }

@@ -58,11 +58,8 @@ pub(crate) fn upgrade(
     let key = shake(headers)?;
     let (named, token) = subprotocols(headers);
     let credential = match token {
-        Some(token) => edge
-            .auth
-            .authenticate(Some(format!("Bearer {token}").as_bytes()))
-            .map_err(|why| Problem::new(Kind::Unauthenticated, why))?,
-        None => authorize(&edge.auth, headers, None)?,
+        Some(token) => edge.authenticate(Some(format!("Bearer {token}").as_bytes()))?,
+        None => authorize(edge, headers, None)?,
     };
     if credential.is_anonymous() && !same_origin(headers) {
         let detail = "without credentials only pages of this server may open a WebSocket";

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -67,6 +68,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         under_way: FuturesUnordered::new(),
         heard: Instant::now(),
         pinged: false,
+        changes: edge.auth.changes(),
         edge: Arc::clone(&edge),
     };
     if let Err(error) = session.run(phases).await {
@@ -101,6 +103,8 @@ struct Session {
     under_way: FuturesUnordered<Answering>,
     heard: Instant,
     pinged: bool,
+    /// Told when credentials change.
+    changes: watch::Receiver<u64>,
 }
 
 /// What happened next.
@@ -112,6 +116,8 @@ enum Happened {
     Refused(Problem),
     Silent,
     Draining,
+    /// The credential is worth nothing any more, and why.
+    Lapsed(&'static str),
 }
 
 impl Session {
@@ -133,6 +139,10 @@ impl Session {
                     (self.heard, self.pinged) = (Instant::now(), false);
                     let share = self.share.take();
                     self.allowance.set(FREE_BYTES);
+                    // Also here: what was read in the same moment must not slip through.
+                    if let Err(why) = self.edge.auth.check(&self.credential, (self.edge.now_ms)()) {
+                        return self.close(CloseCode::Policy, why).await;
+                    }
                     if let Some(end) = self.message(message, share, draining).await? {
                         return self.close(end.0, end.1).await;
                     }
@@ -143,6 +153,7 @@ impl Session {
                     }
                 }
                 Happened::Refused(problem) => return self.give_up(problem).await,
+                Happened::Lapsed(why) => return self.close(CloseCode::Policy, why).await,
                 Happened::Silent if self.pinged => {
                     return self
                         .close(CloseCode::Away, "nothing was heard, not even the answer to a ping")
@@ -175,6 +186,7 @@ impl Session {
             problem = refused => Happened::Refused(problem),
             () = sleep_until(silent_at) => Happened::Silent,
             _ = phases.wait_for(|phase| *phase >= Phase::Draining), if !draining => Happened::Draining,
+            why = lapse(&self.edge, &self.credential, &mut self.changes) => Happened::Lapsed(why),
         }
     }
 
@@ -275,8 +287,27 @@ impl Session {
     }
 }
 
+/// Ends when the credential is worth nothing any more. Cancel-safe.
+async fn lapse(edge: &Edge, credential: &Credential, changes: &mut watch::Receiver<u64>) -> &'static str {
+    loop {
+        let now_ms = (edge.now_ms)();
+        if let Err(why) = edge.auth.check(credential, now_ms) {
+            return why;
+        }
+        let left_ms = credential.expires_at_ms.map(|at_ms| u64::try_from(at_ms - now_ms).unwrap_or(0));
+        let left = left_ms.map(|left_ms| Duration::from_millis(left_ms).min(LOOK_AGAIN));
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {}
+        }
+    }
+}
+
+/// Longest sleep towards an expiry: the arrival clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long the client's own goodbye is awaited, so that it can read ours.
-const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_millis(500);
 
 async fn deliver(
     edge: &Edge,

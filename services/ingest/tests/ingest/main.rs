@@ -8,6 +8,8 @@ mod drain;
 mod fake;
 mod faults;
 mod garbage;
+mod issuer;
+mod jwt;
 mod limits;
 mod openapi;
 mod server;
