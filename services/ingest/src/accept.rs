@@ -7,8 +7,10 @@
 
 use crate::delivery::Edge;
 use crate::http::answer;
-use crate::meters::Protocol;
+use crate::meters::{Cut, Protocol};
 use crate::stall::WriteStall;
+use crate::tls::{HandshakeError, Peer, Tls};
+use crate::transport::Transport;
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,10 +19,11 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Settings of a connection.
@@ -65,39 +68,10 @@ pub(crate) async fn serve(
                 edge.meters.connections(Protocol::Http, connections.len());
                 continue;
             }
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, edge.tls.as_ref()) => accepted,
         };
-        let Some((stream, permit)) = accepted else { continue };
-        let io = TokioIo::new(WriteStall::new(stream, limits.write_timeout));
-        // Where a request that asks for a WebSocket leaves it, for when HTTP has let go of the connection.
-        let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
-        let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
-        let service = service_fn(move |request| {
-            let (edge, slot) = (Arc::clone(&shared), Arc::clone(&slot));
-            async move {
-                let (response, upgrade) = answer(&edge, request).await;
-                if upgrade.is_some() {
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
-            .max_buf_size(limits.head_bytes_max)
-            .max_headers(limits.headers_max)
-            .serve_connection(io, service)
-            .with_upgrades();
-        let (shared, phases) = (Arc::clone(&edge), phase.clone());
-        connections.spawn(async move {
-            http_to_its_end(connection, phases.clone()).await;
-            let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(upgrade) = upgrade {
-                ws::serve(shared, upgrade, phases).await;
-            }
-            drop(permit);
-        });
+        let Some(accepted) = accepted else { continue };
+        connections.spawn(converse(Arc::clone(&edge), limits, accepted, phase.clone()));
         edge.meters.connections(Protocol::Http, connections.len());
     }
     drop(listener);
@@ -109,8 +83,70 @@ pub(crate) async fn serve(
     connections.shutdown().await;
 }
 
+/// One connection from its handshake to its end.
+async fn converse(
+    edge: Arc<Edge>,
+    limits: ConnectionLimits,
+    accepted: Accepted,
+    phases: watch::Receiver<Phase>,
+) {
+    let Accepted { stream, permit, turn } = accepted;
+    let Some((transport, peer)) = shake(&edge, stream, turn, phases.clone()).await else { return };
+    let peer = peer.map(Arc::new);
+    let io = TokioIo::new(WriteStall::new(transport, limits.write_timeout));
+    // Where a request that asks for a WebSocket leaves it, for when HTTP has let go of the connection.
+    let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
+    let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
+    let service = service_fn(move |request| {
+        let (edge, slot, peer) = (Arc::clone(&shared), Arc::clone(&slot), peer.clone());
+        async move {
+            let (response, upgrade) = answer(&edge, request, peer.as_deref()).await;
+            if upgrade.is_some() {
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes_max)
+        .max_headers(limits.headers_max)
+        .serve_connection(io, service)
+        .with_upgrades();
+    http_to_its_end(&edge, connection, phases.clone()).await;
+    let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(upgrade) = upgrade {
+        ws::serve(edge, upgrade, phases).await;
+    }
+    drop(permit);
+}
+
+/// The handshake, where there is TLS. `None` = there is no connection.
+async fn shake(
+    edge: &Edge,
+    stream: TcpStream,
+    turn: Option<OwnedSemaphorePermit>,
+    mut phases: watch::Receiver<Phase>,
+) -> Option<(Transport, Option<Peer>)> {
+    let (Some(tls), Some(turn)) = (&edge.tls, turn) else { return Some((Transport::Plain(stream), None)) };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, turn) => shaken,
+        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => return None,
+    };
+    match shaken {
+        Ok((stream, peer)) => Some((Transport::Tls(Box::new(stream)), peer)),
+        Err(error) => {
+            let slow = matches!(error, HandshakeError::Slow);
+            edge.meters.cut(if slow { Cut::HandshakeSlow } else { Cut::HandshakeFailed });
+            tracing::debug!(%error, "no connection");
+            None
+        }
+    }
+}
+
 /// Serves HTTP until the client goes, the connection becomes something else, or the phase is `Closing`.
-async fn http_to_its_end<S>(connection: Http<S>, mut phases: watch::Receiver<Phase>)
+async fn http_to_its_end<S>(edge: &Edge, connection: Http<S>, mut phases: watch::Receiver<Phase>)
 where
     S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
 {
@@ -127,22 +163,36 @@ where
         }
     };
     if let Err(error) = ended {
+        let stalled = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        if stalled.is_some_and(|source| source.kind() == std::io::ErrorKind::TimedOut) {
+            edge.meters.cut(Cut::WriteStalled);
+        } else if error.is_timeout() {
+            edge.meters.cut(Cut::SlowHead);
+        }
         tracing::debug!(%error, "connection ended");
     }
 }
 
 type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
+/// A connection, its place among `connections-max`, and its turn for a handshake.
+struct Accepted {
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 /// The next connection, once there is room for it. Cancel-safe.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, tls: Option<&Tls>) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    let turn = match tls {
+        Some(tls) => Some(tls.turn().await?),
+        None => None,
+    };
     match listener.accept().await {
         Ok((stream, _)) => {
             let _ = stream.set_nodelay(true); // an answer is one small write; without it, it may wait
-            Some((stream, permit))
+            Some(Accepted { stream, permit, turn })
         }
         Err(error) => {
             tracing::warn!(%error, "accept failed");

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 pub mod jwt;
+pub mod tls;
 
 /// The service's section in files, variables and `--set`.
 pub const SERVICE: &str = "ingest";
@@ -54,6 +55,10 @@ pub struct Config {
     pub clock: Clock,
     /// Signed tokens.
     pub jwt: jwt::JwtConfig,
+    /// Certificates.
+    pub tls: tls::TlsConfig,
+    /// Files that change.
+    pub reload: Reload,
 }
 
 /// Keys of `[connection]`.
@@ -131,6 +136,14 @@ pub struct Clock {
     /// Most that it may differ.
     pub slack: PositiveMs,
     /// Time between two comparisons.
+    pub every: PositiveMs,
+}
+
+/// Keys of `[reload]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reload {
+    /// Time between two looks at the files.
     pub every: PositiveMs,
 }
 
@@ -218,7 +231,8 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
-        self.jwt.check()
+        self.jwt.check()?;
+        self.tls.check()
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
@@ -300,6 +314,9 @@ mod tests {
     #[test]
     fn misfits_are_named() {
         for (key, value) in [
+            ("tls.key-file", "'server.key'"),
+            ("tls.client-certificates", "'required'"),
+            ("tls.handshakes-max", "0"),
             ("in-flight-max", "'15MiB'"),
             ("in-flight-max", "'3GiB'"),
             ("body.record-max", "'64KiB'"),

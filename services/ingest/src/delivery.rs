@@ -11,6 +11,7 @@ use crate::driver::DeviceAsk;
 use crate::link::{Link, Ticket};
 use crate::meters::{Meters, Protocol};
 use crate::problem::{Kind, Problem};
+use crate::tls::{Peer, Tls};
 use crate::verdict::{Answered, Counts, Reason, Rejected};
 use crate::ws::WebSocketLimits;
 use bytes::Bytes;
@@ -33,6 +34,7 @@ const GROW_BYTES: u64 = 64 * 1024;
 /// What deliveries share.
 pub(crate) struct Edge {
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
     pub(crate) limits: BodyLimits,
     pub(crate) link: Link,
     /// The arrival clock, ms since the epoch.
@@ -49,9 +51,13 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Who sends this `authorization` header.
-    pub(crate) fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Credential>, Problem> {
-        self.auth.authenticate(header, (self.now_ms)()).map_err(|unknown| {
+    /// Who sends this `authorization` header, over a connection of this peer.
+    pub(crate) fn authenticate(
+        &self,
+        header: Option<&[u8]>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Credential>, Problem> {
+        self.auth.authenticate(header, peer, (self.now_ms)()).map_err(|unknown| {
             self.meters.refused(&unknown);
             unknown.problem(self.link.draw())
         })

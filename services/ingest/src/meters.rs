@@ -52,6 +52,38 @@ const RELOADED: [(Reloaded, &str); 3] = [
     (Reloaded::Certificate, "certificate"),
 ];
 
+impl Reloaded {
+    pub(crate) const fn name(self) -> &'static str {
+        RELOADED[self as usize].1
+    }
+}
+
+/// Why a connection was ended from this side while its client still held it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    HandshakeFailed,
+    HandshakeSlow,
+    /// No whole head within `head-timeout`; a kept connection that is idle ends so too.
+    SlowHead,
+    SlowBody,
+    /// Answers were not read.
+    WriteStalled,
+    /// A WebSocket did not even answer pings.
+    Silent,
+    /// The credential expired or was withdrawn.
+    Lapsed,
+}
+
+const CUTS: [&str; 7] = [
+    "handshake_failed",
+    "handshake_slow",
+    "slow_head",
+    "slow_body",
+    "write_stalled",
+    "silent",
+    "credential_lapsed",
+];
+
 /// Handles of one protocol.
 struct Spoken {
     accepted: Counter,
@@ -70,6 +102,7 @@ pub(crate) struct Meters {
     limited_devices: Gauge,
     clock_offset: Gauge,
     refused: [Counter; Unknown::LABELS.len()],
+    cuts: [Counter; CUTS.len()],
     reloads: [[Counter; 2]; RELOADED.len()],
 }
 
@@ -133,6 +166,7 @@ impl Meters {
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
             refused: Unknown::LABELS.map(|reason| metrics.counter(&ingest::CREDENTIALS_REFUSED, [reason])),
+            cuts: CUTS.map(|reason| metrics.counter(&ingest::CONNECTIONS_CUT, [reason])),
             reloads: RELOADED.map(|(_, what)| {
                 ["failed", "good"].map(|outcome| metrics.counter(&ingest::RELOADS, [what, outcome]))
             }),
@@ -167,6 +201,11 @@ impl Meters {
     /// A file or URL was read again and had changed, or could not be taken.
     pub(crate) fn reloaded(&self, what: Reloaded, good: bool) {
         self.reloads[what as usize][usize::from(good)].add(1);
+    }
+
+    /// A connection was ended from this side.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.cuts[cut as usize].add(1);
     }
 
     /// Own clock minus the log's, ms.

@@ -14,6 +14,8 @@ use crate::flush::FlushControl;
 use crate::jwt;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
+use crate::reload;
+use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
@@ -62,6 +64,19 @@ event! {
     }
 }
 
+event! {
+    /// Credentials cross a network that may not be trusted.
+    struct TokensInClear<'a> WARN "ingest.tls.off" "listening beyond loopback without TLS: tokens and events can be read on the way, unless an ingress in front ends TLS; set tls.cert-file and tls.key-file" {
+        values { listen: &'a str }
+        limit("", 0);
+    }
+}
+
+/// Whether tokens come over a network in clear text.
+fn tokens_in_clear(config: &Config) -> bool {
+    config.tls.cert_file.as_os_str().is_empty() && !config.listen.ip().is_loopback()
+}
+
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -71,6 +86,9 @@ pub enum StartError {
     /// The credentials.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {listen}: {source}")]
     Listen {
@@ -140,6 +158,7 @@ pub struct Ingest {
     config: Config,
     appender: Box<dyn Appender>,
     auth: Auth,
+    tls: Option<Tls>,
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
@@ -151,6 +170,7 @@ impl Ingest {
     pub async fn new(config: Config, appender: Box<dyn Appender>, edges: Edges) -> Result<Self, StartError> {
         config.check()?;
         let auth = Auth::load(&config, (edges.now_ms)())?;
+        let tls = Tls::load(&config.tls)?;
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
@@ -158,7 +178,7 @@ impl Ingest {
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, appender, auth, edges, listener, address, flush: FlushControl::default() })
+        Ok(Self { config, appender, auth, tls, edges, listener, address, flush: FlushControl::default() })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
@@ -178,6 +198,7 @@ impl Ingest {
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
             auth: self.auth,
+            tls: self.tls,
             limits: config.body_limits(),
             link: Link::new(to_driver.clone()),
             now_ms: Arc::clone(&self.edges.now_ms),
@@ -213,7 +234,12 @@ impl Ingest {
         let server =
             tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
         let keys = jwt::keep(Arc::clone(&edge), config.jwt.clone(), self.edges.emitter.clone());
-        let _background = Background(vec![tokio::spawn(keys)]);
+        let files =
+            reload::watch(Arc::clone(&edge), config.reload.every.duration(), self.edges.emitter.clone());
+        let _background = Background(vec![tokio::spawn(keys), tokio::spawn(files)]);
+        if tokens_in_clear(&config) {
+            TokensInClear { listen: &config.listen.to_string() }.emit(&self.edges.emitter);
+        }
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),

@@ -8,6 +8,7 @@ use crate::body::{Encoding, Format};
 use crate::delivery::{Accepted, BATCH_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
+use crate::tls::Peer;
 use evenkeel_model::check_stream_id;
 use evenkeel_telemetry::TraceContext;
 use http_body_util::BodyExt;
@@ -21,10 +22,11 @@ use std::time::Duration;
 pub(crate) async fn upload(
     edge: &Edge,
     headers: &HeaderMap,
+    peer: Option<&Peer>,
     body: &mut Incoming,
     path_stream: Option<&str>,
 ) -> Result<Accepted, Problem> {
-    let credential = authorize(edge, headers, path_stream)?;
+    let credential = authorize(edge, headers, peer, path_stream)?;
     let (format, encoding) = (format_of(headers)?, encoding_of(headers)?);
     let announced = announced_bytes(body, edge.limits.body_bytes_max)?;
     let manner = Manner {
@@ -70,10 +72,11 @@ pub(crate) async fn discard(body: &mut Incoming) {
 pub(crate) fn authorize(
     edge: &Edge,
     headers: &HeaderMap,
+    peer: Option<&Peer>,
     path_stream: Option<&str>,
 ) -> Result<Arc<Credential>, Problem> {
     let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-    let credential = edge.authenticate(header)?;
+    let credential = edge.authenticate(header, peer)?;
     if let Some(stream_id) = path_stream {
         check_stream_id(stream_id)
             .map_err(|error| Problem::new(Kind::BadStreamId, format!("the stream id of the path {error}")))?;

@@ -27,6 +27,8 @@ crate::metrics! {
         "Own clock minus the log's clock; beyond clock-slack this instance is not ready.";
     counter CREDENTIALS_REFUSED "evenkeel.ingest.credentials.refused" "{request}" ["reason"]
         "Requests and connections without a good credential, by what was wrong with it.";
+    counter CONNECTIONS_CUT "evenkeel.ingest.connections.cut" "{connection}" ["reason"]
+        "Connections ended from this side: handshakes, slow or silent clients, credentials that lapsed.";
     counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
         "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
 }

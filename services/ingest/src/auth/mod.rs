@@ -11,6 +11,7 @@ mod table;
 use crate::config::Config;
 use crate::jwt::{Denied, Jwt, JwtError};
 use crate::problem::{Kind, Problem};
+use crate::tls::Peer;
 use evenkeel_chassis::secret::{SecretError, SecretFile};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -88,6 +89,10 @@ pub(crate) enum Unknown {
     NotBearer,
     #[error("the token is not known")]
     Token,
+    #[error("there is no authorization header, and the client certificate is not known")]
+    Certificate,
+    #[error("the client certificate has expired")]
+    CertificateExpired,
     #[error("the token is refused: {0}")]
     Jwt(Denied),
 }
@@ -101,8 +106,8 @@ impl Unknown {
     pub(crate) fn label(&self) -> usize {
         match self {
             Self::Missing | Self::NotBearer => 0,
-            Self::Token => 1,
-            Self::Jwt(Denied::Expired { .. }) => 2,
+            Self::Token | Self::Certificate => 1,
+            Self::CertificateExpired | Self::Jwt(Denied::Expired { .. }) => 2,
             Self::Jwt(Denied::UnknownKey) => 4,
             Self::Jwt(Denied::NoKeys) => 5,
             Self::Jwt(_) => 3,
@@ -144,15 +149,19 @@ impl Auth {
     }
 
     /// The credential of an `authorization` header at an arrival time; the error says what is wrong with it.
+    /// A certificate counts where there is no header.
     pub(crate) fn authenticate(
         &self,
         header: Option<&[u8]>,
+        peer: Option<&Peer>,
         now_ms: i64,
     ) -> Result<Arc<Credential>, Unknown> {
         if self.open {
             return Ok(Arc::clone(&self.anonymous));
         }
-        let header = header.ok_or(Unknown::Missing)?;
+        let Some(header) = header else {
+            return peer.map_or(Err(Unknown::Missing), |peer| self.by_certificate(peer, now_ms));
+        };
         header.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")).ok_or(Unknown::NotBearer)?;
         let token = header[7..].trim_ascii();
         if let Some(credential) = self.table().by_token(token) {
@@ -164,6 +173,17 @@ impl Auth {
             }
             _ => Err(Unknown::Token),
         }
+    }
+
+    /// The credential of the first of its names that has one. It ends with the certificate.
+    fn by_certificate(&self, peer: &Peer, now_ms: i64) -> Result<Arc<Credential>, Unknown> {
+        if peer.expires_at_ms <= now_ms {
+            return Err(Unknown::CertificateExpired);
+        }
+        let table = self.table();
+        let named =
+            peer.names.iter().find_map(|name| table.by_certificate(name)).ok_or(Unknown::Certificate)?;
+        Ok(Arc::new(Credential { expires_at_ms: Some(peer.expires_at_ms), ..Credential::clone(named) }))
     }
 
     /// Whether a credential of a connection that lasts is still good; the error is what the client is told.
@@ -245,11 +265,11 @@ mod tests {
         let mut auth = Auth::load(&config("127.0.0.1:0"), 0).unwrap();
         auth.open = false;
         auth.table = RwLock::new(Arc::new(Table::parse(FILE).unwrap()));
-        let credential = auth.authenticate(Some(b"bearer wearables-0123456789"), 0).unwrap();
+        let credential = auth.authenticate(Some(b"bearer wearables-0123456789"), None, 0).unwrap();
         assert!(credential.allows("imu/1") && credential.allows("app/x") && !credential.allows("bowl/1"));
         assert_eq!(auth.check(&credential, i64::MAX), Ok(()));
-        let with = |header: &'static [u8]| auth.authenticate(Some(header), 0).unwrap_err();
-        assert_eq!(auth.authenticate(None, 0).unwrap_err(), Unknown::Missing);
+        let with = |header: &'static [u8]| auth.authenticate(Some(header), None, 0).unwrap_err();
+        assert_eq!(auth.authenticate(None, None, 0).unwrap_err(), Unknown::Missing);
         assert_eq!(with(b"Bearer wearables-012345678"), Unknown::Token);
         assert_eq!(with(b"Basic d2VhcmFibGVz"), Unknown::NotBearer);
         assert_eq!(with(b"Bearer"), Unknown::NotBearer);
@@ -269,7 +289,7 @@ mod tests {
     #[test]
     fn no_credentials_only_on_loopback() {
         let open = Auth::load(&config("127.0.0.1:0"), 0).unwrap();
-        assert!(open.authenticate(None, 0).unwrap().allows("anything"));
+        assert!(open.authenticate(None, None, 0).unwrap().allows("anything"));
         let refused = Auth::load(&config("0.0.0.0:8080"), 0).unwrap_err();
         assert!(refused.to_string().contains("set `tokens-file`"), "{refused}");
     }

@@ -91,6 +91,11 @@ impl Table {
         self.tokens.get(blake3::hash(token).as_bytes())
     }
 
+    /// The credential of a name in a certificate.
+    pub(crate) fn by_certificate(&self, name: &str) -> Option<&Arc<Credential>> {
+        self.certificates.get(name)
+    }
+
     /// Whether a credential that it gave out earlier is still in it, unchanged.
     pub(crate) fn holds(&self, credential: &Credential) -> bool {
         let now = match &credential.origin {

@@ -10,7 +10,7 @@ use crate::accept::Phase;
 use crate::auth::Credential;
 use crate::body::Encoding;
 use crate::delivery::{Accepted, Delivery, Edge, Manner, Share};
-use crate::meters::Protocol;
+use crate::meters::{Cut, Protocol};
 use crate::problem::{Kind, Problem};
 use crate::stall::WriteStall;
 use bytes::Bytes;
@@ -72,6 +72,9 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         edge: Arc::clone(&edge),
     };
     if let Err(error) = session.run(phases).await {
+        if matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut) {
+            edge.meters.cut(Cut::WriteStalled);
+        }
         tracing::debug!(%error, "WebSocket ended");
     }
 }
@@ -141,7 +144,7 @@ impl Session {
                     self.allowance.set(FREE_BYTES);
                     // Also here: what was read in the same moment must not slip through.
                     if let Err(why) = self.edge.auth.check(&self.credential, (self.edge.now_ms)()) {
-                        return self.close(CloseCode::Policy, why).await;
+                        return self.lapsed(why).await;
                     }
                     if let Some(end) = self.message(message, share, draining).await? {
                         return self.close(end.0, end.1).await;
@@ -153,8 +156,9 @@ impl Session {
                     }
                 }
                 Happened::Refused(problem) => return self.give_up(problem).await,
-                Happened::Lapsed(why) => return self.close(CloseCode::Policy, why).await,
+                Happened::Lapsed(why) => return self.lapsed(why).await,
                 Happened::Silent if self.pinged => {
+                    self.edge.meters.cut(Cut::Silent);
                     return self
                         .close(CloseCode::Away, "nothing was heard, not even the answer to a ping")
                         .await;
@@ -258,8 +262,18 @@ impl Session {
     async fn give_up(mut self, problem: Problem) -> Result<(), Error> {
         self.edge.meters.answered(Protocol::WebSocket, problem.kind.status());
         self.say(message::refusal(None, &problem)).await?;
-        let code = if problem.kind == Kind::SlowBody { CloseCode::Policy } else { CloseCode::Again };
+        let slow = problem.kind == Kind::SlowBody;
+        if slow {
+            self.edge.meters.cut(Cut::SlowBody);
+        }
+        let code = if slow { CloseCode::Policy } else { CloseCode::Again };
         self.close(code, problem.kind.title()).await
+    }
+
+    /// The credential is worth nothing any more.
+    async fn lapsed(self, why: &'static str) -> Result<(), Error> {
+        self.edge.meters.cut(Cut::Lapsed);
+        self.close(CloseCode::Policy, why).await
     }
 
     async fn unreadable(self, error: Error) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 // A test that cannot go on says so by panicking; the lint's exception covers `#[test]` functions only.
 #![allow(clippy::unwrap_used)]
 
+mod authority;
 mod client;
 mod drain;
 mod fake;
@@ -13,6 +14,7 @@ mod jwt;
 mod limits;
 mod openapi;
 mod server;
+mod tls;
 mod verdicts;
 mod websocket;
 mod zstd;
