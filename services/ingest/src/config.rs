@@ -6,12 +6,12 @@ use crate::accept::ConnectionLimits;
 use crate::body::BodyLimits;
 use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
-use crate::driver::Deadlines;
+use crate::driver::{Deadlines, Quotas};
 use crate::flush::Flush;
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
-use evenkeel_limits::{DeviceRate, DeviceRates, RetryHint};
+use evenkeel_limits::{Rate, Rates, RetryHint, TenantBytes};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub tls: tls::TlsConfig,
     /// Files that change.
     pub reload: Reload,
+    /// Per tenant.
+    pub tenant: Tenant,
 }
 
 /// Keys of `[connection]`.
@@ -125,6 +127,10 @@ pub struct Device {
     pub rate_max: u32,
     /// Events at once after a pause.
     pub burst: u32,
+    /// Bytes per second of one stream; 0 = not limited.
+    pub bytes_rate_max: Bytes,
+    /// Bytes at once after a pause.
+    pub bytes_burst: PositiveBytes,
     /// Streams with a rate of their own.
     pub streams_max: usize,
 }
@@ -145,6 +151,20 @@ pub struct Clock {
 pub struct Reload {
     /// Time between two looks at the files.
     pub every: PositiveMs,
+}
+
+/// Keys of `[tenant]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tenant {
+    /// Events per second; 0 = not limited.
+    pub rate_max: u32,
+    /// Events at once after a pause.
+    pub burst: u32,
+    /// Bytes in flight; 0 = not limited.
+    pub in_flight_max: Bytes,
+    /// Tenants with limits of their own.
+    pub tenants_max: usize,
 }
 
 /// Keys that do not fit together, or a number that cannot work.
@@ -193,6 +213,19 @@ impl Config {
             "must not be larger than body.inflated-max",
         )?;
         check(
+            "device.bytes-burst",
+            self.device.bytes_burst.to_string(),
+            self.device.bytes_burst.bytes() >= body.record_max.bytes(),
+            "must be at least body.record-max: a larger record would never pass",
+        )?;
+        let tenant_bytes = self.tenant.in_flight_max.bytes();
+        check(
+            "tenant.in-flight-max",
+            self.tenant.in_flight_max.to_string(),
+            tenant_bytes == 0 || (2 * body.record_max.bytes()..=in_flight).contains(&tenant_bytes),
+            "must be 0B (not limited), or at least twice body.record-max and at most in-flight-max",
+        )?;
+        check(
             "websocket.message-max",
             self.websocket.message_max.to_string(),
             self.websocket.message_max.bytes() >= 1024,
@@ -222,6 +255,8 @@ impl Config {
             ("body.events-max", body.events_max as usize, 10_000_000),
             ("device.streams-max", self.device.streams_max, 100_000_000),
             ("device.burst", self.device.burst as usize, 1_000_000_000),
+            ("tenant.burst", self.tenant.burst as usize, 1_000_000_000),
+            ("tenant.tenants-max", self.tenant.tenants_max, 100_000_000),
         ];
         for (key, got, max) in counts {
             check(
@@ -278,9 +313,25 @@ impl Config {
         ClockLimits { slack_ms: self.clock.slack.ms(), every_ms: self.clock.every.ms() }
     }
 
-    pub(crate) fn device_rates(&self) -> Option<DeviceRates> {
-        let rate = DeviceRate { events_per_s: self.device.rate_max, burst_events: self.device.burst };
-        (rate.events_per_s > 0).then(|| DeviceRates::new(rate, self.device.streams_max))
+    pub(crate) fn quotas(&self) -> Quotas {
+        let rates = |per_s, burst, keys_max| (per_s > 0).then(|| Rates::new(Rate { per_s, burst }, keys_max));
+        let (device, tenant) = (&self.device, &self.tenant);
+        let tenant_bytes = tenant.in_flight_max.bytes();
+        Quotas {
+            device_events: rates(device.rate_max.into(), device.burst.into(), device.streams_max),
+            device_bytes: rates(
+                device.bytes_rate_max.bytes(),
+                device.bytes_burst.bytes(),
+                device.streams_max,
+            ),
+            tenant_events: rates(tenant.rate_max.into(), tenant.burst.into(), tenant.tenants_max),
+            tenant_bytes: (tenant_bytes > 0).then(|| TenantBytes::new(tenant_bytes, tenant.tenants_max)),
+        }
+    }
+
+    /// Whether any limit is counted in events, so that deliveries have to ask.
+    pub(crate) fn rated(&self) -> bool {
+        self.device.rate_max > 0 || self.device.bytes_rate_max.bytes() > 0 || self.tenant.rate_max > 0
     }
 }
 
@@ -307,7 +358,7 @@ mod tests {
     fn the_defaults_fit_together() {
         let config = with("connections-max", "1024").unwrap();
         assert_eq!(config.check(), Ok(()));
-        assert!(config.device_rates().is_none());
+        assert!(!config.rated() && config.quotas().tenant_bytes.is_none());
         assert!(with("listne", "1").unwrap_err().contains("unknown field"));
     }
 
@@ -317,6 +368,10 @@ mod tests {
             ("tls.key-file", "'server.key'"),
             ("tls.client-certificates", "'required'"),
             ("tls.handshakes-max", "0"),
+            ("device.bytes-burst", "'256KiB'"),
+            ("tenant.in-flight-max", "'1KiB'"),
+            ("tenant.in-flight-max", "'65MiB'"),
+            ("tenant.tenants-max", "0"),
             ("in-flight-max", "'15MiB'"),
             ("in-flight-max", "'3GiB'"),
             ("body.record-max", "'64KiB'"),

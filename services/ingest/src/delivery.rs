@@ -7,7 +7,7 @@
 use crate::auth::{Auth, Credential};
 use crate::body::{BodyLimits, Encoding, Format, Intake};
 use crate::collect::Group;
-use crate::driver::DeviceAsk;
+use crate::driver::{DeviceAsk, Limit};
 use crate::link::{Link, Ticket};
 use crate::meters::{Meters, Protocol};
 use crate::problem::{Kind, Problem};
@@ -89,9 +89,10 @@ pub(crate) struct Share {
 
 impl Share {
     /// Takes a share for `bytes` that are announced or read already.
-    pub(crate) async fn open(edge: &Edge, bytes: u64) -> Result<Self, Problem> {
+    pub(crate) async fn open(edge: &Edge, credential: &Credential, bytes: u64) -> Result<Self, Problem> {
         let held = DELIVERY_BYTES + bytes;
-        Ok(Self { ticket: edge.link.open(held).await?, held, bytes_max: edge.in_flight_bytes_max })
+        let tenant = Arc::clone(&credential.name);
+        Ok(Self { ticket: edge.link.open(tenant, held).await?, held, bytes_max: edge.in_flight_bytes_max })
     }
 
     /// Grows the share where what is needed for `bytes` is over it.
@@ -200,12 +201,21 @@ async fn limit_devices(
     let ask = |group: &Group| DeviceAsk {
         stream_id: group.batch.stream_id.clone(),
         events: group.indices.len() as u32,
+        bytes: group.encoded_bytes() as u64,
     };
     let (admitted, retry_after_ms) = ticket.allow(groups.iter().map(ask).collect()).await?;
-    for (group, &events) in groups.iter_mut().zip(&admitted) {
+    for (group, admitted) in groups.iter_mut().zip(&admitted) {
         let stream_id = group.batch.stream_id.clone();
-        for index in group.truncate(events as usize) {
-            rejected.push(index, Reason::RateLimited, || format!("stream {stream_id:?} is over its rate"));
+        let (reason, what) = match admitted.refused_by {
+            None => continue,
+            Some(Limit::DeviceEvents) => (Reason::RateLimited, "is over its events per second"),
+            Some(Limit::DeviceBytes) => (Reason::BytesLimited, "is over its bytes per second"),
+            Some(Limit::TenantEvents) => {
+                (Reason::TenantLimited, "is refused: its tenant is over its events per second")
+            }
+        };
+        for index in group.truncate(admitted.events as usize) {
+            rejected.push(index, reason, || format!("stream {stream_id:?} {what}"));
         }
     }
     groups.retain(|group| !group.indices.is_empty());
@@ -215,6 +225,10 @@ async fn limit_devices(
 fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Problem {
     let (kind, detail) = match rejected.only_reason() {
         Some(Reason::RateLimited) => (Kind::RateLimited, "every event is over the rate of its device"),
+        Some(Reason::BytesLimited) => {
+            (Kind::BytesLimited, "every event is over the bytes per second of its device")
+        }
+        Some(Reason::TenantLimited) => (Kind::TenantLimited, "every event is over the rate of the tenant"),
         Some(Reason::Forbidden) => (Kind::Forbidden, "the credential covers none of the events' streams"),
         Some(Reason::Malformed) | None => (Kind::EventsRefused, "no event was accepted"),
     };

@@ -58,6 +58,9 @@ const UPLOAD_PROBLEMS: &[Kind] = &[
     Kind::LogUnavailable,
     Kind::Draining,
     Kind::KeysUnavailable,
+    Kind::BytesLimited,
+    Kind::TenantLimited,
+    Kind::TenantBusy,
 ];
 
 /// Events of the stream of the path.

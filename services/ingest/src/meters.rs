@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const REASONS: [(Reason, &str); 3] = [
+const REASONS: [(Reason, &str); 5] = [
     (Reason::Malformed, "malformed"),
     (Reason::Forbidden, "forbidden"),
     (Reason::RateLimited, "rate_limited"),
+    (Reason::BytesLimited, "bytes_limited"),
+    (Reason::TenantLimited, "tenant_limited"),
 ];
 
 /// What a client speaks.
@@ -87,7 +89,7 @@ const CUTS: [&str; 7] = [
 /// Handles of one protocol.
 struct Spoken {
     accepted: Counter,
-    rejected: [Counter; 3],
+    rejected: [Counter; REASONS.len()],
     requests: [Counter; 5],
     ack_duration: Histogram,
     connections: Gauge,
@@ -100,6 +102,8 @@ pub(crate) struct Meters {
     queue_depth: Gauge,
     queue_limit: Gauge,
     limited_devices: Gauge,
+    limited_tenants: Gauge,
+    tenant_busy: Counter,
     clock_offset: Gauge,
     refused: [Counter; Unknown::LABELS.len()],
     cuts: [Counter; CUTS.len()],
@@ -164,6 +168,8 @@ impl Meters {
             queue_depth: metrics.gauge(&ingest::QUEUE_DEPTH, []),
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
+            limited_tenants: metrics.gauge(&ingest::LIMITED_TENANTS, []),
+            tenant_busy: metrics.counter(&ingest::TENANT_BUSY, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
             refused: Unknown::LABELS.map(|reason| metrics.counter(&ingest::CREDENTIALS_REFUSED, [reason])),
             cuts: CUTS.map(|reason| metrics.counter(&ingest::CONNECTIONS_CUT, [reason])),
@@ -203,6 +209,11 @@ impl Meters {
         self.reloads[what as usize][usize::from(good)].add(1);
     }
 
+    /// A tenant had too much in flight.
+    pub(crate) fn tenant_busy(&self) {
+        self.tenant_busy.add(1);
+    }
+
     /// A connection was ended from this side.
     pub(crate) fn cut(&self, cut: Cut) {
         self.cuts[cut as usize].add(1);
@@ -235,5 +246,6 @@ impl Meters {
         self.queue_depth.set_count(usage.used_bytes);
         self.queue_limit.set_count(usage.limit_bytes);
         self.limited_devices.set_count(usage.limited_devices as u64);
+        self.limited_tenants.set_count(usage.limited_tenants as u64);
     }
 }

@@ -45,6 +45,12 @@ pub enum Kind {
     Draining,
     /// The keys that signed tokens are verified with are not at hand.
     KeysUnavailable,
+    /// Every event was over the device's bytes per second.
+    BytesLimited,
+    /// Every event was over the tenant's rate.
+    TenantLimited,
+    /// The tenant has too much in flight.
+    TenantBusy,
 }
 
 impl Kind {
@@ -66,6 +72,9 @@ impl Kind {
         Self::LogUnavailable,
         Self::Draining,
         Self::KeysUnavailable,
+        Self::BytesLimited,
+        Self::TenantLimited,
+        Self::TenantBusy,
     ];
 
     /// The last part of the `type`.
@@ -108,8 +117,9 @@ impl Kind {
             Self::EventsRefused => {
                 "Nothing was stored. `rejected` says why, event by event; only what was over a rate may pass later."
             }
-            Self::RateLimited => "Nothing was stored. Wait for retry-after, then send again.",
-            Self::Busy => "Nothing was stored. Wait for retry-after, then send again.",
+            Self::RateLimited | Self::BytesLimited | Self::TenantLimited | Self::TenantBusy | Self::Busy => {
+                "Nothing was stored. Wait for retry-after, then send again."
+            }
             Self::LogUnavailable => {
                 "The events may or may not be stored. Wait for retry-after, then send again with the same seq: \
                  it removes doubles. Events without seq have no such protection."
@@ -136,7 +146,9 @@ impl Kind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::EventsRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::BytesLimited | Self::TenantLimited | Self::TenantBusy => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Busy | Self::LogUnavailable | Self::Draining | Self::KeysUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -160,6 +172,9 @@ impl Kind {
             Self::Busy => ("busy", "Too much is in flight"),
             Self::LogUnavailable => ("log-unavailable", "The log did not acknowledge"),
             Self::Draining => ("draining", "The server is shutting down"),
+            Self::BytesLimited => ("bytes-limited", "Every event is over the device's bytes per second"),
+            Self::TenantLimited => ("tenant-limited", "Every event is over the tenant's rate"),
+            Self::TenantBusy => ("tenant-busy", "The tenant has too much in flight"),
             Self::KeysUnavailable => ("keys-unavailable", "The keys of signed tokens are not at hand"),
         }
     }

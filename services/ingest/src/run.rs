@@ -205,7 +205,7 @@ impl Ingest {
             traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
             in_flight_bytes_max: config.in_flight_max.bytes(),
-            rated: config.device.rate_max > 0,
+            rated: config.rated(),
             web_socket: config.web_socket_limits(),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
@@ -243,7 +243,7 @@ impl Ingest {
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),
-                config.device_rates(),
+                config.quotas(),
                 config.retry_hint(),
                 config.deadlines(),
             ),
@@ -364,9 +364,9 @@ impl Core {
 
     fn input(&mut self, message: Message) -> Option<Input> {
         match message {
-            Message::Open { request, bytes, replies } => {
+            Message::Open { request, bytes, tenant, replies } => {
                 self.replies.insert(request, replies);
-                Some(Input::Started { request, bytes, random: (self.random)() })
+                Some(Input::Started { request, bytes, random: (self.random)(), tenant })
             }
             Message::Input(input) => {
                 if let Input::Gone { request } = &input {
@@ -459,6 +459,7 @@ impl Core {
             }
             Refusal::LogSilent => NotAcknowledged { why: "no answer within ack-timeout" }.emit(&self.emitter),
             Refusal::LogFailed(why) => NotAcknowledged { why }.emit(&self.emitter),
+            Refusal::TenantFull => self.edge.meters.tenant_busy(),
             Refusal::SlowBody | Refusal::Draining => {}
         }
     }

@@ -36,7 +36,7 @@ pub(crate) async fn upload(
         credential: &credential,
         stream_id: path_stream,
     };
-    let mut delivery = Delivery::begin(edge, Share::open(edge, announced).await?, manner);
+    let mut delivery = Delivery::begin(edge, Share::open(edge, &credential, announced).await?, manner);
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,

@@ -23,6 +23,10 @@ crate::metrics! {
         "Open client connections.";
     gauge LIMITED_DEVICES "evenkeel.ingest.limiter.entries" "{entry}" []
         "Devices in the bounded table of rate limits.";
+    gauge LIMITED_TENANTS "evenkeel.ingest.limiter.tenants" "{entry}" []
+        "Tenants in the bounded tables of rates and bytes in flight.";
+    counter TENANT_BUSY "evenkeel.ingest.tenant.refused" "{request}" []
+        "Requests refused because their tenant had too many bytes in flight.";
     gauge CLOCK_OFFSET "evenkeel.ingest.clock.offset" "s" []
         "Own clock minus the log's clock; beyond clock-slack this instance is not ready.";
     counter CREDENTIALS_REFUSED "evenkeel.ingest.credentials.refused" "{request}" ["reason"]

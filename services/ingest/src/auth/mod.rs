@@ -60,7 +60,7 @@ pub(crate) struct Auth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credential {
     /// Its name: the tenant, in quotas and messages.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) streams: Vec<Pattern>,
     pub(crate) origin: Origin,
     /// From this arrival time on it is worth nothing, ms since the epoch.

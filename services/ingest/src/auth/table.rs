@@ -58,8 +58,8 @@ impl Table {
             return wrong("`streams` is empty; list at least one pattern");
         }
         let streams: Vec<Pattern> = streams.into_iter().map(Pattern).collect();
-        let credential =
-            |origin| Arc::new(Credential { name: name.clone(), streams, origin, expires_at_ms: None });
+        let shared: Arc<str> = name.as_str().into();
+        let credential = |origin| Arc::new(Credential { name: shared, streams, origin, expires_at_ms: None });
         match (token, certificate) {
             (Some(token), None) => {
                 if token.len() < TOKEN_BYTES_MIN {

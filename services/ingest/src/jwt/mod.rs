@@ -256,7 +256,7 @@ impl Rules {
         let streams =
             patterns(claims.get(&self.streams_claim)).map_err(|what| wrong(&self.streams_claim, what))?;
         let origin = Origin::Jwt { key };
-        Ok(Credential { name, streams, origin, expires_at_ms: Some(expires_at_ms) })
+        Ok(Credential { name: name.into(), streams, origin, expires_at_ms: Some(expires_at_ms) })
     }
 }
 

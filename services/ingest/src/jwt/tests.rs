@@ -66,7 +66,7 @@ fn the_tenant_must_have_a_name() {
         let denied = judge(json!({"sub": sub, "streams": "*", "exp": 1e12})).unwrap_err();
         assert!(denied.starts_with("its claim `sub`"), "{denied}");
     }
-    assert_eq!(judge(json!({"sub": "plant 7", "streams": "*", "exp": 1e12})).unwrap().name, "plant 7");
+    assert_eq!(&*judge(json!({"sub": "plant 7", "streams": "*", "exp": 1e12})).unwrap().name, "plant 7");
 }
 
 #[test]

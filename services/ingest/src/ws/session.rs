@@ -199,7 +199,7 @@ impl Session {
         self.share = Some(match self.share.take() {
             None => {
                 let bytes = FREE_BYTES + STEP_BYTES;
-                (Share::open(&self.edge, bytes as u64).await?, bytes)
+                (Share::open(&self.edge, &self.credential, bytes as u64).await?, bytes)
             }
             Some((mut share, bytes)) => {
                 share.reach((bytes + STEP_BYTES) as u64).await?;
@@ -331,7 +331,7 @@ async fn deliver(
 ) -> Result<Accepted, Problem> {
     let share = match share {
         Some(share) => share,
-        None => Share::open(edge, batch.body.len() as u64).await?,
+        None => Share::open(edge, credential, batch.body.len() as u64).await?,
     };
     let manner = Manner {
         protocol: Protocol::WebSocket,

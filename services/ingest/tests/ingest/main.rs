@@ -13,6 +13,7 @@ mod issuer;
 mod jwt;
 mod limits;
 mod openapi;
+mod quotas;
 mod server;
 mod tls;
 mod verdicts;
