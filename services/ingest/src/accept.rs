@@ -3,13 +3,15 @@
 //! Owns: the listener, every connection's task, also after it has become a WebSocket. Never: a connection
 //! that waits for ever: the head of the next request has `head-timeout` (waiting for it included), a body has the driver's deadline, an answer
 //! nobody reads has `write-timeout`. HTTP/1.1 only: devices speak it, and it has a timer for slow heads.
-//! Bound: past `connections-max` nothing is accepted; clients wait in the kernel's backlog.
+//! Bound: past `connections-max` nothing is accepted, and never faster than the ramp says; clients wait in the
+//! kernel's backlog.
 
 use crate::delivery::Edge;
 use crate::http::answer;
 use crate::meters::{Cut, Protocol};
+use crate::ramp::{Ramp, RampLimits};
 use crate::stall::WriteStall;
-use crate::tls::{HandshakeError, Peer, Tls};
+use crate::tls::{HandshakeError, Peer};
 use crate::transport::Transport;
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
@@ -20,11 +22,13 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Settings of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +60,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
-    limits: ConnectionLimits,
+    (limits, ramp): (ConnectionLimits, RampLimits),
     mut phase: watch::Receiver<Phase>,
 ) {
+    let mut pace = Pace::new(ramp);
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -68,7 +73,7 @@ pub(crate) async fn serve(
                 edge.meters.connections(Protocol::Http, connections.len());
                 continue;
             }
-            accepted = accept(&listener, &room, edge.tls.as_ref()) => accepted,
+            accepted = accept(&listener, &room, &edge, &mut pace) => accepted,
         };
         let Some(accepted) = accepted else { continue };
         connections.spawn(converse(Arc::clone(&edge), limits, accepted, phase.clone()));
@@ -175,6 +180,51 @@ where
 
 type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
+/// The ramp, with the clock and the signs of pressure that it does not know.
+struct Pace {
+    ramp: Ramp,
+    begun: Instant,
+    refused: u64,
+}
+
+/// A timer that is so late says that the tasks of clients wait as long.
+const LATE: Duration = Duration::from_millis(100);
+
+impl Pace {
+    fn new(limits: RampLimits) -> Self {
+        Self { ramp: Ramp::new(limits, 0), begun: Instant::now(), refused: 0 }
+    }
+
+    /// Waits until the next connection has its turn. Cancel-safe.
+    async fn turn(&mut self, edge: &Edge) {
+        let mut late = false;
+        loop {
+            let refused = edge.refused.load(Ordering::Relaxed);
+            let pressed = late || refused > self.refused;
+            self.refused = refused;
+            let now_ms = self.now_ms();
+            self.ramp.look(now_ms, pressed);
+            edge.meters.accept_rate(self.ramp.per_s());
+            let wait = Duration::from_millis(self.ramp.wait_ms(now_ms));
+            if wait.is_zero() {
+                return;
+            }
+            let due = Instant::now() + wait;
+            tokio::time::sleep_until(due).await;
+            late = due.elapsed() > LATE;
+        }
+    }
+
+    fn accepted(&mut self) {
+        let now_ms = self.now_ms();
+        self.ramp.accepted(now_ms);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// A connection, its place among `connections-max`, and its turn for a handshake.
 struct Accepted {
     stream: TcpStream,
@@ -183,14 +233,21 @@ struct Accepted {
 }
 
 /// The next connection, once there is room for it. Cancel-safe.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, tls: Option<&Tls>) -> Option<Accepted> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+    edge: &Edge,
+    pace: &mut Pace,
+) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    let turn = match tls {
+    pace.turn(edge).await;
+    let turn = match &edge.tls {
         Some(tls) => Some(tls.turn().await?),
         None => None,
     };
     match listener.accept().await {
         Ok((stream, _)) => {
+            pace.accepted();
             let _ = stream.set_nodelay(true); // an answer is one small write; without it, it may wait
             Some(Accepted { stream, permit, turn })
         }

@@ -8,6 +8,7 @@ use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::{Deadlines, Quotas};
 use crate::flush::Flush;
+use crate::ramp::RampLimits;
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
@@ -61,6 +62,8 @@ pub struct Config {
     pub reload: Reload,
     /// Per tenant.
     pub tenant: Tenant,
+    /// How fast connections are accepted.
+    pub accept: Accept,
 }
 
 /// Keys of `[connection]`.
@@ -167,6 +170,20 @@ pub struct Tenant {
     pub tenants_max: usize,
 }
 
+/// Keys of `[accept]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Accept {
+    /// Connections per second at the start.
+    pub rate_start: u32,
+    /// Connections per second at the end of the ramp.
+    pub rate_max: u32,
+    /// The way from one to the other.
+    pub ramp: PositiveMs,
+    /// Connections that wait in the kernel.
+    pub backlog: u32,
+}
+
 /// Keys that do not fit together, or a number that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {got}: {why}")]
@@ -255,6 +272,8 @@ impl Config {
             ("body.events-max", body.events_max as usize, 10_000_000),
             ("device.streams-max", self.device.streams_max, 100_000_000),
             ("device.burst", self.device.burst as usize, 1_000_000_000),
+            ("accept.rate-start", self.accept.rate_start as usize, self.accept.rate_max as usize),
+            ("accept.backlog", self.accept.backlog as usize, 1_000_000),
             ("tenant.burst", self.tenant.burst as usize, 1_000_000_000),
             ("tenant.tenants-max", self.tenant.tenants_max, 100_000_000),
         ];
@@ -277,6 +296,14 @@ impl Config {
             write_timeout: self.connection.write_timeout.duration(),
             head_bytes_max: self.connection.head_max.bytes() as usize,
             headers_max: self.connection.headers_max,
+        }
+    }
+
+    pub(crate) fn ramp_limits(&self) -> RampLimits {
+        RampLimits {
+            start_per_s: self.accept.rate_start,
+            max_per_s: self.accept.rate_max,
+            ramp_ms: self.accept.ramp.ms(),
         }
     }
 
@@ -372,6 +399,9 @@ mod tests {
             ("tenant.in-flight-max", "'1KiB'"),
             ("tenant.in-flight-max", "'65MiB'"),
             ("tenant.tenants-max", "0"),
+            ("accept.rate-start", "0"),
+            ("accept.rate-start", "5001"),
+            ("accept.backlog", "0"),
             ("in-flight-max", "'15MiB'"),
             ("in-flight-max", "'3GiB'"),
             ("body.record-max", "'64KiB'"),

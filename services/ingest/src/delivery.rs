@@ -20,6 +20,7 @@ use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
 use evenkeel_telemetry::{Operation, TraceContext, topic_span};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use tracing::Span;
 
@@ -46,6 +47,8 @@ pub(crate) struct Edge {
     pub(crate) rated: bool,
     pub(crate) meters: Meters,
     pub(crate) web_socket: WebSocketLimits,
+    /// How often the budget or the log has refused: a sign not to let more clients in for now.
+    pub(crate) refused: AtomicU64,
     /// What the log is called in traces; `None` = spans go nowhere.
     pub(crate) traced: Option<&'static str>,
 }

@@ -24,6 +24,7 @@ mod lanes;
 mod link;
 mod meters;
 mod problem;
+mod ramp;
 mod reload;
 mod run;
 mod split;

@@ -103,6 +103,7 @@ pub(crate) struct Meters {
     queue_limit: Gauge,
     limited_devices: Gauge,
     limited_tenants: Gauge,
+    accept_rate: Gauge,
     tenant_busy: Counter,
     clock_offset: Gauge,
     refused: [Counter; Unknown::LABELS.len()],
@@ -168,6 +169,7 @@ impl Meters {
             queue_depth: metrics.gauge(&ingest::QUEUE_DEPTH, []),
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
+            accept_rate: metrics.gauge(&ingest::ACCEPT_RATE, []),
             limited_tenants: metrics.gauge(&ingest::LIMITED_TENANTS, []),
             tenant_busy: metrics.counter(&ingest::TENANT_BUSY, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
@@ -207,6 +209,11 @@ impl Meters {
     /// A file or URL was read again and had changed, or could not be taken.
     pub(crate) fn reloaded(&self, what: Reloaded, good: bool) {
         self.reloads[what as usize][usize::from(good)].add(1);
+    }
+
+    /// So many connections may be accepted per second now.
+    pub(crate) fn accept_rate(&self, per_s: f64) {
+        self.accept_rate.set(per_s);
     }
 
     /// A tenant had too much in flight.

@@ -24,10 +24,10 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -176,7 +176,7 @@ impl Ingest {
         }
         let listen = config.listen;
         let failed = |source| StartError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = bind(listen, config.accept.backlog).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { config, appender, auth, tls, edges, listener, address, flush: FlushControl::default() })
     }
@@ -207,6 +207,7 @@ impl Ingest {
             in_flight_bytes_max: config.in_flight_max.bytes(),
             rated: config.rated(),
             web_socket: config.web_socket_limits(),
+            refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
         // Room for every request there can be: each has one append at most.
@@ -231,8 +232,8 @@ impl Ingest {
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
-        let server =
-            tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let limits = (config.connection_limits(), config.ramp_limits());
+        let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), limits, phases));
         let keys = jwt::keep(Arc::clone(&edge), config.jwt.clone(), self.edges.emitter.clone());
         let files =
             reload::watch(Arc::clone(&edge), config.reload.every.duration(), self.edges.emitter.clone());
@@ -270,6 +271,13 @@ impl Ingest {
         }
         result
     }
+}
+
+fn bind(listen: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // a restart must not wait for the old connections to be forgotten
+    socket.bind(listen)?;
+    socket.listen(backlog)
 }
 
 /// Tasks that end with the service.
@@ -451,6 +459,9 @@ impl Core {
 
     /// One log line now and then for what an operator can cure; never one per bad request.
     fn tell(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::OverBudget | Refusal::LogSilent) {
+            self.edge.refused.fetch_add(1, Ordering::Relaxed);
+        }
         match refusal {
             Refusal::OverBudget => {
                 let usage = self.driver.usage();

@@ -33,6 +33,8 @@ crate::metrics! {
         "Requests and connections without a good credential, by what was wrong with it.";
     counter CONNECTIONS_CUT "evenkeel.ingest.connections.cut" "{connection}" ["reason"]
         "Connections ended from this side: handshakes, slow or silent clients, credentials that lapsed.";
+    gauge ACCEPT_RATE "evenkeel.ingest.accept.rate" "{connection}" []
+        "Connections that may be accepted per second now; it grows after the start and falls under pressure.";
     counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
         "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
 }

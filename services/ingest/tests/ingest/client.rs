@@ -65,6 +65,25 @@ impl Connection {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Writes all of it while reading one byte at a time, until the server ends the connection.
+    pub async fn send_and_trickle(&mut self, bytes: &[u8]) {
+        let (mut read, mut write) = tokio::io::split(&mut self.stream);
+        let reading = async {
+            let mut byte = [0; 1];
+            while matches!(read.read(&mut byte).await, Ok(1)) {
+                tokio::time::sleep(Duration::from_millis(1)).await; // the pace, not a wait for something
+            }
+        };
+        let writing = async {
+            let _ = write.write_all(bytes).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = reading => {}
+            () = writing => {}
+        }
+    }
+
     pub async fn post(
         &mut self,
         path: &str,

@@ -15,6 +15,7 @@ mod limits;
 mod openapi;
 mod quotas;
 mod server;
+mod storm;
 mod tls;
 mod verdicts;
 mod websocket;
