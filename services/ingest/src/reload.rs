@@ -1,4 +1,4 @@
-//! Files that are read again while the service runs: the certificate.
+//! Files that are read again while the service runs: credentials, keys, the certificate.
 //!
 //! Owns: when they are looked at. Never: takes a broken file; what is in force stays, and the failure is logged and
 //! counted once per change. Contents are compared, not times: a mounted secret changes by a link.
@@ -39,6 +39,14 @@ pub(crate) async fn watch(edge: Arc<Edge>, every: Duration, emitter: Emitter) {
 }
 
 fn look(edge: &Edge, emitter: &Emitter) {
+    tell(edge, emitter, Reloaded::Credentials, edge.auth.reload().map_err(|error| error.to_string()));
+    if let Some(jwt) = edge.auth.jwt() {
+        let looked = jwt.reload((edge.now_ms)()).map_err(|error| error.to_string());
+        if looked != Ok(false) {
+            edge.auth.changed();
+        }
+        tell(edge, emitter, Reloaded::Keys, looked);
+    }
     if let Some(tls) = &edge.tls {
         tell(edge, emitter, Reloaded::Certificate, tls.reload().map_err(|error| error.to_string()));
     }

@@ -12,9 +12,9 @@ use crate::config::Config;
 use crate::jwt::{Denied, Jwt, JwtError};
 use crate::problem::{Kind, Problem};
 use crate::tls::Peer;
-use evenkeel_chassis::secret::{SecretError, SecretFile};
+use evenkeel_chassis::secret::{Secret, SecretError, SecretFile};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
 pub(crate) use pattern::Pattern;
@@ -50,6 +50,10 @@ pub(crate) struct Auth {
     /// Nobody is asked for credentials (loopback only).
     open: bool,
     table: RwLock<Arc<Table>>,
+    /// The file of the table; `None` without one.
+    file: Option<SecretFile>,
+    /// What the file held when it was last looked at, good or not.
+    seen: Mutex<[u8; 32]>,
     jwt: Option<Jwt>,
     anonymous: Arc<Credential>,
     /// Counts the changes: connections that last look again at theirs.
@@ -138,10 +142,19 @@ impl Auth {
         if open && !listen.ip().is_loopback() {
             return Err(AuthError::OpenToTheWorld(listen));
         }
-        let table = if from_file { read_table(&config.tokens_file)? } else { Table::default() };
+        let file = from_file.then(|| config.tokens_file.clone());
+        let (table, seen) = match &file {
+            Some(file) => {
+                let secret = file.read()?;
+                (table_of(file, &secret)?, hash_of(Ok(&secret)))
+            }
+            None => (Table::default(), [0; 32]),
+        };
         Ok(Self {
             open,
             table: RwLock::new(Arc::new(table)),
+            file,
+            seen: Mutex::new(seen),
             jwt,
             anonymous: Credential::anonymous(),
             changes: watch::channel(0).0,
@@ -204,6 +217,25 @@ impl Auth {
         self.changes.subscribe()
     }
 
+    /// Looks at the credentials file; `true` = it had changed and is in force. A broken one changes nothing, and is
+    /// told once.
+    pub(crate) fn reload(&self) -> Result<bool, AuthError> {
+        let Some(file) = &self.file else { return Ok(false) };
+        let read = file.read();
+        let hash = hash_of(read.as_ref());
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == hash {
+                return Ok(false);
+            }
+            *seen = hash;
+        }
+        let table = table_of(file, &read?)?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        self.changed();
+        Ok(true)
+    }
+
     /// The signed tokens, if there are any.
     pub(crate) fn jwt(&self) -> Option<&Jwt> {
         self.jwt.as_ref()
@@ -219,8 +251,15 @@ impl Auth {
     }
 }
 
-fn read_table(file: &SecretFile) -> Result<Table, AuthError> {
-    let text = file.read()?;
+fn hash_of(read: Result<&Secret, &SecretError>) -> [u8; 32] {
+    *match read {
+        Ok(secret) => blake3::hash(secret.expose().as_bytes()),
+        Err(error) => blake3::hash(error.to_string().as_bytes()),
+    }
+    .as_bytes()
+}
+
+fn table_of(file: &SecretFile, text: &Secret) -> Result<Table, AuthError> {
     let path = file.path().display().to_string();
     Table::parse(text.expose()).map_err(|why| AuthError::Format { path, why })
 }

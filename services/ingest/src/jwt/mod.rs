@@ -19,7 +19,8 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use keys::KeySet;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
@@ -84,6 +85,10 @@ pub(crate) enum Denied {
 pub(crate) struct Jwt {
     rules: Rules,
     keys: RwLock<Option<Held>>,
+    /// The file of the keys; `None` where a URL has them.
+    file: Option<PathBuf>,
+    /// What the file held when it was last looked at, good or not.
+    seen: Mutex<Option<[u8; 32]>>,
     known: Mutex<Known>,
     /// Told when a token names a key that is not there.
     wanted: Notify,
@@ -93,6 +98,8 @@ pub(crate) struct Jwt {
 #[derive(Debug, Clone)]
 struct Held {
     set: Arc<KeySet>,
+    /// The hash of its document.
+    of: [u8; 32],
     since_ms: i64,
 }
 
@@ -132,23 +139,43 @@ impl Jwt {
                 tenant_claim: config.tenant_claim.clone(),
             },
             keys: RwLock::new(None),
+            file: (!config.jwks_file.as_os_str().is_empty()).then(|| config.jwks_file.clone()),
+            seen: Mutex::new(None),
             known: Mutex::new(Known { tokens: BTreeMap::new(), tokens_max: config.tokens_max }),
             wanted: Notify::new(),
         };
-        if !config.jwks_file.as_os_str().is_empty() {
-            let path = config.jwks_file.clone();
-            let text =
-                std::fs::read(&path).map_err(|source| JwtError::Read { path: path.clone(), source })?;
-            jwt.replace(&text, now_ms).map_err(|why| JwtError::Keys { path, why })?;
-        }
+        jwt.reload(now_ms)?;
         Ok(Some(jwt))
+    }
+
+    /// Looks at the key file; `true` = it had changed and is in force. A broken one changes nothing and is told once,
+    /// but its keys age from now on; one that is as it was keeps them young.
+    pub(crate) fn reload(&self, now_ms: i64) -> Result<bool, JwtError> {
+        let Some(path) = &self.file else { return Ok(false) };
+        let read = read_bounded(path);
+        let hash = match &read {
+            Ok(text) => *blake3::hash(text).as_bytes(),
+            Err(error) => *blake3::hash(error.to_string().as_bytes()).as_bytes(),
+        };
+        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(hash);
+        if before == Some(hash) {
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) = keys.as_mut().filter(|held| held.of == hash) {
+                held.since_ms = now_ms;
+            }
+            return Ok(false);
+        }
+        let text = read.map_err(|source| JwtError::Read { path: path.clone(), source })?;
+        self.replace(&text, now_ms).map_err(|why| JwtError::Keys { path: path.clone(), why })?;
+        Ok(true)
     }
 
     /// Takes a new document of keys; a broken one changes nothing. Answers how many keys there are.
     pub(crate) fn replace(&self, text: &[u8], now_ms: i64) -> Result<usize, String> {
         let set = Arc::new(KeySet::parse(text)?);
         let count = set.len();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Held { set, since_ms: now_ms });
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Held { set, of: *blake3::hash(text).as_bytes(), since_ms: now_ms });
         // What a key verified that is gone must not outlive it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner).tokens.clear();
         Ok(count)
@@ -277,6 +304,13 @@ fn patterns(claim: Option<&Value>) -> Result<Vec<Pattern>, &'static str> {
         return Err("holds an empty pattern, or one longer than 256 bytes");
     }
     Ok(texts.into_iter().map(|text| Pattern(text.to_owned())).collect())
+}
+
+/// One byte more than a key set may have says that it has too many.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(keys::KEYS_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Tokens verified already, by hash.

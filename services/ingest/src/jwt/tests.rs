@@ -83,6 +83,28 @@ fn keys_are_forgotten_when_they_are_too_old() {
 }
 
 #[test]
+fn a_key_file_that_stays_keeps_its_keys_young_and_one_that_breaks_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.json");
+    let key = |name: &str| {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": name, "x": x}]}).to_string()
+    };
+    std::fs::write(&path, key("a")).unwrap();
+    let config = JwtConfig { jwks_file: path.clone(), jwks_url: String::new(), ..config() };
+    let jwt = Jwt::load(&config, 0).unwrap().unwrap();
+    let day_ms = 86_400_000;
+    assert!(!jwt.reload(day_ms).unwrap());
+    assert!(jwt.held(2 * day_ms).is_some());
+    std::fs::write(&path, key("b")).unwrap();
+    assert!(jwt.reload(2 * day_ms).unwrap());
+    std::fs::write(&path, "{").unwrap();
+    assert!(jwt.reload(2 * day_ms).unwrap_err().to_string().contains("keys.json"));
+    assert!(!jwt.reload(3 * day_ms).unwrap(), "told once");
+    assert!(jwt.held(3 * day_ms).is_some() && jwt.held(3 * day_ms + 1).is_none());
+}
+
+#[test]
 fn remembered_tokens_are_bounded_and_expire() {
     let mut known = Known { tokens: BTreeMap::new(), tokens_max: 3 };
     let credential = |expires_at_ms| {

@@ -14,6 +14,7 @@ mod jwt;
 mod limits;
 mod openapi;
 mod quotas;
+mod reload;
 mod server;
 mod storm;
 mod tls;
