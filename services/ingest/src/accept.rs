@@ -11,7 +11,7 @@ use crate::http::answer;
 use crate::meters::{Cut, Protocol};
 use crate::ramp::{Ramp, RampLimits};
 use crate::stall::WriteStall;
-use crate::tls::{HandshakeError, Peer};
+use crate::tls::{HandshakeError, Peer, Tls};
 use crate::transport::Transport;
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
@@ -64,6 +64,7 @@ pub(crate) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut pace = Pace::new(ramp);
+    let turns = edge.tls.as_ref().map(Tls::turns);
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
                 edge.meters.connections(Protocol::Http, connections.len());
                 continue;
             }
-            accepted = accept(&listener, &room, &edge, &mut pace) => accepted,
+            accepted = accept(&listener, (&room, turns.as_ref()), &edge, &mut pace) => accepted,
         };
         let Some(accepted) = accepted else { continue };
         connections.spawn(converse(Arc::clone(&edge), limits, accepted, phase.clone()));
@@ -235,14 +236,14 @@ struct Accepted {
 /// The next connection, once there is room for it. Cancel-safe.
 async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    (room, turns): (&Arc<Semaphore>, Option<&Arc<Semaphore>>),
     edge: &Edge,
     pace: &mut Pace,
 ) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     pace.turn(edge).await;
-    let turn = match &edge.tls {
-        Some(tls) => Some(tls.turn().await?),
+    let turn = match turns {
+        Some(turns) => Some(Arc::clone(turns).acquire_owned().await.ok()?),
         None => None,
     };
     match listener.accept().await {

@@ -6,17 +6,18 @@ use crate::accept::ConnectionLimits;
 use crate::body::BodyLimits;
 use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
-use crate::driver::{Deadlines, Quotas};
+use crate::driver::Deadlines;
 use crate::flush::Flush;
 use crate::ramp::RampLimits;
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
-use evenkeel_limits::{Rate, Rates, RetryHint, TenantBytes};
+use evenkeel_limits::RetryHint;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 pub mod jwt;
+pub mod quotas;
 pub mod tls;
 
 /// The service's section in files, variables and `--set`.
@@ -51,7 +52,7 @@ pub struct Config {
     /// When refused clients come back.
     pub retry: Retry,
     /// Per stream.
-    pub device: Device,
+    pub device: quotas::Device,
     /// Of this machine, against the log's.
     pub clock: Clock,
     /// Signed tokens.
@@ -61,7 +62,7 @@ pub struct Config {
     /// Files that change.
     pub reload: Reload,
     /// Per tenant.
-    pub tenant: Tenant,
+    pub tenant: quotas::Tenant,
     /// How fast connections are accepted.
     pub accept: Accept,
 }
@@ -122,22 +123,6 @@ pub struct Retry {
     pub spread: Ms,
 }
 
-/// Keys of `[device]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Device {
-    /// Events per second of one stream; 0 = not limited.
-    pub rate_max: u32,
-    /// Events at once after a pause.
-    pub burst: u32,
-    /// Bytes per second of one stream; 0 = not limited.
-    pub bytes_rate_max: Bytes,
-    /// Bytes at once after a pause.
-    pub bytes_burst: PositiveBytes,
-    /// Streams with a rate of their own.
-    pub streams_max: usize,
-}
-
 /// Keys of `[clock]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -154,20 +139,6 @@ pub struct Clock {
 pub struct Reload {
     /// Time between two looks at the files.
     pub every: PositiveMs,
-}
-
-/// Keys of `[tenant]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Tenant {
-    /// Events per second; 0 = not limited.
-    pub rate_max: u32,
-    /// Events at once after a pause.
-    pub burst: u32,
-    /// Bytes in flight; 0 = not limited.
-    pub in_flight_max: Bytes,
-    /// Tenants with limits of their own.
-    pub tenants_max: usize,
 }
 
 /// Keys of `[accept]`.
@@ -230,19 +201,6 @@ impl Config {
             "must not be larger than body.inflated-max",
         )?;
         check(
-            "device.bytes-burst",
-            self.device.bytes_burst.to_string(),
-            self.device.bytes_burst.bytes() >= body.record_max.bytes(),
-            "must be at least body.record-max: a larger record would never pass",
-        )?;
-        let tenant_bytes = self.tenant.in_flight_max.bytes();
-        check(
-            "tenant.in-flight-max",
-            self.tenant.in_flight_max.to_string(),
-            tenant_bytes == 0 || (2 * body.record_max.bytes()..=in_flight).contains(&tenant_bytes),
-            "must be 0B (not limited), or at least twice body.record-max and at most in-flight-max",
-        )?;
-        check(
             "websocket.message-max",
             self.websocket.message_max.to_string(),
             self.websocket.message_max.bytes() >= 1024,
@@ -285,6 +243,7 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
+        self.check_quotas()?;
         self.jwt.check()?;
         self.tls.check()
     }
@@ -339,27 +298,6 @@ impl Config {
     pub(crate) fn clock_limits(&self) -> ClockLimits {
         ClockLimits { slack_ms: self.clock.slack.ms(), every_ms: self.clock.every.ms() }
     }
-
-    pub(crate) fn quotas(&self) -> Quotas {
-        let rates = |per_s, burst, keys_max| (per_s > 0).then(|| Rates::new(Rate { per_s, burst }, keys_max));
-        let (device, tenant) = (&self.device, &self.tenant);
-        let tenant_bytes = tenant.in_flight_max.bytes();
-        Quotas {
-            device_events: rates(device.rate_max.into(), device.burst.into(), device.streams_max),
-            device_bytes: rates(
-                device.bytes_rate_max.bytes(),
-                device.bytes_burst.bytes(),
-                device.streams_max,
-            ),
-            tenant_events: rates(tenant.rate_max.into(), tenant.burst.into(), tenant.tenants_max),
-            tenant_bytes: (tenant_bytes > 0).then(|| TenantBytes::new(tenant_bytes, tenant.tenants_max)),
-        }
-    }
-
-    /// Whether any limit is counted in events, so that deliveries have to ask.
-    pub(crate) fn rated(&self) -> bool {
-        self.device.rate_max > 0 || self.device.bytes_rate_max.bytes() > 0 || self.tenant.rate_max > 0
-    }
 }
 
 #[cfg(test)]
@@ -395,7 +333,6 @@ mod tests {
             ("tls.key-file", "'server.key'"),
             ("tls.client-certificates", "'required'"),
             ("tls.handshakes-max", "0"),
-            ("device.bytes-burst", "'256KiB'"),
             ("tenant.in-flight-max", "'1KiB'"),
             ("tenant.in-flight-max", "'65MiB'"),
             ("tenant.tenants-max", "0"),

@@ -11,6 +11,7 @@
 mod accept;
 mod appending;
 mod auth;
+mod background;
 mod body;
 mod clock;
 mod collect;

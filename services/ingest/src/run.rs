@@ -6,15 +6,14 @@
 use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
+use crate::background::Background;
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
-use crate::jwt;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
-use crate::reload;
 use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
@@ -62,19 +61,6 @@ event! {
         values { why: &'a str }
         limit("", 60_000);
     }
-}
-
-event! {
-    /// Credentials cross a network that may not be trusted.
-    struct TokensInClear<'a> WARN "ingest.tls.off" "listening beyond loopback without TLS: tokens and events can be read on the way, unless an ingress in front ends TLS; set tls.cert-file and tls.key-file" {
-        values { listen: &'a str }
-        limit("", 0);
-    }
-}
-
-/// Whether tokens come over a network in clear text.
-fn tokens_in_clear(config: &Config) -> bool {
-    config.tls.cert_file.as_os_str().is_empty() && !config.listen.ip().is_loopback()
 }
 
 /// Why the service does not start.
@@ -234,13 +220,7 @@ impl Ingest {
         let (phase, phases) = watch::channel(Phase::Open);
         let limits = (config.connection_limits(), config.ramp_limits());
         let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), limits, phases));
-        let keys = jwt::keep(Arc::clone(&edge), config.jwt.clone(), self.edges.emitter.clone());
-        let files =
-            reload::watch(Arc::clone(&edge), config.reload.every.duration(), self.edges.emitter.clone());
-        let _background = Background(vec![tokio::spawn(keys), tokio::spawn(files)]);
-        if tokens_in_clear(&config) {
-            TokensInClear { listen: &config.listen.to_string() }.emit(&self.edges.emitter);
-        }
+        let _background = Background::begin(&edge, &config, &self.edges.emitter);
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),
@@ -278,17 +258,6 @@ fn bind(listen: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?; // a restart must not wait for the old connections to be forgotten
     socket.bind(listen)?;
     socket.listen(backlog)
-}
-
-/// Tasks that end with the service.
-struct Background(Vec<JoinHandle<()>>);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
-        }
-    }
 }
 
 /// The loop around the driver.

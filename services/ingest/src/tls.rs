@@ -2,7 +2,7 @@
 //!
 //! Owns: the server's certificate and key, read again when their files change; handshakes and their bounds. Never: a
 //! key in a message; a handshake without an end; a new pair that does not fit in place of an old one that does.
-//! Bounds: `handshakes-max` at once. Who has no turn waits in the kernel's backlog, so the deadline of a handshake
+//! Bounds: `handshakes-max` at once per listener. Who has no turn waits in the kernel's backlog, so the deadline of a handshake
 //! counts its own time only.
 //! It is OpenSSL, because librdkafka and the CQL driver bring it anyway and deny.toml wants one TLS library.
 
@@ -83,7 +83,6 @@ pub(crate) struct Tls {
     context: RwLock<SslContext>,
     /// What the files held when they were last looked at, good or not.
     seen: Mutex<[u8; 32]>,
-    turns: Arc<Semaphore>,
     handshake_timeout: Duration,
 }
 
@@ -97,15 +96,15 @@ impl Tls {
         Ok(Some(Self {
             context: RwLock::new(files.context(config)?),
             seen: Mutex::new(files.hash()),
-            turns: Arc::new(Semaphore::new(config.handshakes_max)),
             handshake_timeout: config.handshake_timeout.duration(),
             config: config.clone(),
         }))
     }
 
-    /// A turn for one handshake: taken before a connection is accepted. Cancel-safe.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.turns).acquire_owned().await.ok()
+    /// The turns of one listener: one is taken before a connection is accepted. Each listener has its own, because an
+    /// idle one keeps a turn at hand.
+    pub(crate) fn turns(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.config.handshakes_max))
     }
 
     /// Shakes hands.
