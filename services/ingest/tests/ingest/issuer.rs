@@ -1,5 +1,7 @@
 //! An issuer of signed tokens: its keys, its tokens, and the address where its key set is fetched.
 
+use crate::authority::Pair;
+use crate::client::Io;
 use openssl::base64::encode_block;
 use openssl::bn::BigNumContext;
 use openssl::ec::{EcGroup, EcKey};
@@ -9,12 +11,15 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer;
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_openssl::SslStream;
 
 pub const ISSUER: &str = "https://issuer.example";
 
@@ -118,6 +123,18 @@ pub struct KeyServer {
 
 impl KeyServer {
     pub async fn start(keys: &[&SigningKey]) -> Self {
+        Self::start_with(keys, None).await
+    }
+
+    /// Over TLS, with this certificate.
+    pub async fn start_tls(keys: &[&SigningKey], pair: &Pair) -> Self {
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        builder.set_certificate(&pair.certificate).unwrap();
+        builder.set_private_key(&pair.key).unwrap();
+        Self::start_with(keys, Some(builder.build())).await
+    }
+
+    async fn start_with(keys: &[&SigningKey], tls: Option<SslAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -127,7 +144,17 @@ impl KeyServer {
         let served = server.clone();
         tokio::spawn(async move {
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream: Box<dyn Io> = match &tls {
+                    None => Box::new(stream),
+                    Some(tls) => {
+                        let mut stream = SslStream::new(Ssl::new(tls.context()).unwrap(), stream).unwrap();
+                        if Pin::new(&mut stream).accept().await.is_err() {
+                            continue;
+                        }
+                        Box::new(stream)
+                    }
+                };
                 let (mut head, mut piece) = (Vec::new(), [0; 1024]);
                 while !head.windows(4).any(|w| w == b"\r\n\r\n") {
                     match stream.read(&mut piece).await {
@@ -154,5 +181,9 @@ impl KeyServer {
 
     pub fn setting(&self) -> String {
         format!("jwt.jwks-url=http://{}/keys", self.address)
+    }
+
+    pub fn secure_setting(&self) -> String {
+        format!("jwt.jwks-url=https://localhost:{}/keys", self.address.port())
     }
 }

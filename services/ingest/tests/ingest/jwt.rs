@@ -1,5 +1,6 @@
 //! Signed tokens over real sockets: what opens, what does not, and what happens to connections that outlive theirs.
 
+use crate::authority::Authority;
 use crate::client::{JSON, Reply, post_with};
 use crate::fake::Mode;
 use crate::issuer::{ISSUER, KeyServer, SigningKey, base64, key_set, unsigned};
@@ -266,4 +267,24 @@ async fn an_issuer_that_is_away_costs_nothing_until_its_keys_are_too_old() {
     assert_eq!(send(&server, &token).await.slug(), "keys-unavailable");
     assert_eq!(client.goodbye().await.0, CloseCode::Policy, "open connections too");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_come_over_tls_from_an_issuer_whose_certificate_is_good_only() {
+    let (key, authority) = (SigningKey::ec("a"), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    authority.write(&directory.path().join("ca.pem"));
+    let ca_file = format!("jwt.jwks-ca-file={}", directory.path().join("ca.pem").display());
+    let more = [ca_file.as_str(), "jwt.refresh-min=1ms"];
+    let good = authority.issue("issuer", &["localhost"]);
+    let impostors =
+        [Authority::new().issue("issuer", &["localhost"]), authority.issue("issuer", &["elsewhere"])];
+    for (pair, want) in impostors.iter().map(|pair| (pair, 503)).chain([(&good, 200)]) {
+        let issuer = KeyServer::start_tls(&[&key], pair).await;
+        let server = start_with(&issuer.secure_setting(), &more).await;
+        let outcome = if want == 200 { "good" } else { "failed" };
+        until("a fetch ended", || server.metrics.counter(&RELOADS, ["keys", outcome]).get() > 0).await;
+        assert_eq!(send(&server, &key.token(&claims())).await.status, want);
+        server.stop().await;
+    }
 }
