@@ -80,8 +80,8 @@ async fn a_broken_file_keeps_the_old_credentials_and_is_counted_once() {
         until("it is counted", || failed() > n as u64).await;
         assert_eq!(status(&server, OLD).await, 200, "{text}");
     }
-    std::fs::remove_file(&path).unwrap();
     let before = failed();
+    std::fs::remove_file(&path).unwrap();
     until("it is missed", || failed() > before).await;
     client.send(&batch(1, 0..1)).await;
     assert_eq!(client.json().await["type"], "ack");

@@ -196,10 +196,12 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     // A key that belongs to no such certificate, then nothing at all.
     let other = files.authority.issue("server", &["localhost"]);
     std::fs::write(files.path("server.key"), other.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    until("the broken pair is counted", || reloads("failed") == 1).await;
+    // Writing is not one step: the empty file may be counted on the way.
+    until("the broken pair is counted", || reloads("failed") >= 1).await;
     assert_eq!(serial().await, first);
+    let before = reloads("failed");
     std::fs::remove_file(files.path("server.pem")).unwrap();
-    until("the missing file is counted", || reloads("failed") == 2).await;
+    until("the missing file is counted", || reloads("failed") > before).await;
     assert_eq!((serial().await, reloads("good")), (first.clone(), 0));
     files.install(&other);
     until("the new pair is in force", || reloads("good") > 0).await;
