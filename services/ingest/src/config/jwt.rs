@@ -37,7 +37,7 @@ pub struct JwtConfig {
     /// The claim with the tenant.
     pub tenant_claim: String,
     /// Most verified tokens that are remembered.
-    pub tokens_max: usize,
+    pub remembered_max: usize,
 }
 
 impl JwtConfig {
@@ -72,8 +72,8 @@ impl JwtConfig {
                 "it and jwt.tenant-claim must name a claim",
             );
         }
-        if self.tokens_max == 0 {
-            return misfit("jwt.tokens-max", "0", "must be at least 1");
+        if self.remembered_max == 0 {
+            return misfit("jwt.remembered-max", "0", "must be at least 1");
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ mod tests {
             );
         }
         assert_eq!(with(|jwt| jwt.algorithms.clear()), Err("jwt.algorithms"));
-        assert_eq!(with(|jwt| jwt.tokens_max = 0), Err("jwt.tokens-max"));
+        assert_eq!(with(|jwt| jwt.remembered_max = 0), Err("jwt.remembered-max"));
         assert_eq!(with(|jwt| jwt.issuer.clear()), Ok(()), "all of it is off");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the key set in force, the tokens verified already. Never: `none` or a shared secret as an algorithm; a key
 //! set older than `trust-max`; a token, or a part of one, in a message.
-//! Bounds: `tokens-max` verified tokens are remembered by their hash, past that one of them is verified again;
+//! Bounds: `remembered-max` verified tokens are remembered by their hash, past that one of them is verified again;
 //! [`PATTERNS_MAX`] patterns per token.
 //!
 //! `crypto` is OpenSSL for the library, `keys` the key set, `refresh` when it is fetched, `fetch` how.
@@ -141,7 +141,7 @@ impl Jwt {
             keys: RwLock::new(None),
             file: (!config.jwks_file.as_os_str().is_empty()).then(|| config.jwks_file.clone()),
             seen: Mutex::new(None),
-            known: Mutex::new(Known { tokens: BTreeMap::new(), tokens_max: config.tokens_max }),
+            known: Mutex::new(Known { tokens: BTreeMap::new(), tokens_max: config.remembered_max }),
             wanted: Notify::new(),
         };
         jwt.reload(now_ms)?;
