@@ -3,12 +3,16 @@
 //! Owns: the listener, every connection's task, also after it has become a WebSocket. Never: a connection
 //! that waits for ever: the head of the next request has `head-timeout` (waiting for it included), a body has the driver's deadline, an answer
 //! nobody reads has `write-timeout`. HTTP/1.1 only: devices speak it, and it has a timer for slow heads.
-//! Bound: past `connections-max` nothing is accepted; clients wait in the kernel's backlog.
+//! Bound: past `connections-max` nothing is accepted, and never faster than the ramp says; clients wait in the
+//! kernel's backlog.
 
 use crate::delivery::Edge;
 use crate::http::answer;
-use crate::meters::Protocol;
+use crate::meters::{Cut, Protocol};
+use crate::ramp::{Ramp, RampLimits};
 use crate::stall::WriteStall;
+use crate::tls::{HandshakeError, Peer, Tls};
+use crate::transport::Transport;
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,11 +21,14 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Settings of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -53,9 +60,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
-    limits: ConnectionLimits,
+    (limits, ramp): (ConnectionLimits, RampLimits),
     mut phase: watch::Receiver<Phase>,
 ) {
+    let mut pace = Pace::new(ramp);
+    let turns = edge.tls.as_ref().map(Tls::turns);
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -65,39 +74,10 @@ pub(crate) async fn serve(
                 edge.meters.connections(Protocol::Http, connections.len());
                 continue;
             }
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, (&room, turns.as_ref()), &edge, &mut pace) => accepted,
         };
-        let Some((stream, permit)) = accepted else { continue };
-        let io = TokioIo::new(WriteStall::new(stream, limits.write_timeout));
-        // Where a request that asks for a WebSocket leaves it, for when HTTP has let go of the connection.
-        let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
-        let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
-        let service = service_fn(move |request| {
-            let (edge, slot) = (Arc::clone(&shared), Arc::clone(&slot));
-            async move {
-                let (response, upgrade) = answer(&edge, request).await;
-                if upgrade.is_some() {
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
-            .max_buf_size(limits.head_bytes_max)
-            .max_headers(limits.headers_max)
-            .serve_connection(io, service)
-            .with_upgrades();
-        let (shared, phases) = (Arc::clone(&edge), phase.clone());
-        connections.spawn(async move {
-            http_to_its_end(connection, phases.clone()).await;
-            let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(upgrade) = upgrade {
-                ws::serve(shared, upgrade, phases).await;
-            }
-            drop(permit);
-        });
+        let Some(accepted) = accepted else { continue };
+        connections.spawn(converse(Arc::clone(&edge), limits, accepted, phase.clone()));
         edge.meters.connections(Protocol::Http, connections.len());
     }
     drop(listener);
@@ -109,8 +89,70 @@ pub(crate) async fn serve(
     connections.shutdown().await;
 }
 
+/// One connection from its handshake to its end.
+async fn converse(
+    edge: Arc<Edge>,
+    limits: ConnectionLimits,
+    accepted: Accepted,
+    phases: watch::Receiver<Phase>,
+) {
+    let Accepted { stream, permit, turn } = accepted;
+    let Some((transport, peer)) = shake(&edge, stream, turn, phases.clone()).await else { return };
+    let peer = peer.map(Arc::new);
+    let io = TokioIo::new(WriteStall::new(transport, limits.write_timeout));
+    // Where a request that asks for a WebSocket leaves it, for when HTTP has let go of the connection.
+    let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
+    let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
+    let service = service_fn(move |request| {
+        let (edge, slot, peer) = (Arc::clone(&shared), Arc::clone(&slot), peer.clone());
+        async move {
+            let (response, upgrade) = answer(&edge, request, peer.as_deref()).await;
+            if upgrade.is_some() {
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes_max)
+        .max_headers(limits.headers_max)
+        .serve_connection(io, service)
+        .with_upgrades();
+    http_to_its_end(&edge, connection, phases.clone()).await;
+    let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(upgrade) = upgrade {
+        ws::serve(edge, upgrade, phases).await;
+    }
+    drop(permit);
+}
+
+/// The handshake, where there is TLS. `None` = there is no connection.
+async fn shake(
+    edge: &Edge,
+    stream: TcpStream,
+    turn: Option<OwnedSemaphorePermit>,
+    mut phases: watch::Receiver<Phase>,
+) -> Option<(Transport, Option<Peer>)> {
+    let (Some(tls), Some(turn)) = (&edge.tls, turn) else { return Some((Transport::Plain(stream), None)) };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, turn) => shaken,
+        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => return None,
+    };
+    match shaken {
+        Ok((stream, peer)) => Some((Transport::Tls(Box::new(stream)), peer)),
+        Err(error) => {
+            let slow = matches!(error, HandshakeError::Slow);
+            edge.meters.cut(if slow { Cut::HandshakeSlow } else { Cut::HandshakeFailed });
+            tracing::debug!(%error, "no connection");
+            None
+        }
+    }
+}
+
 /// Serves HTTP until the client goes, the connection becomes something else, or the phase is `Closing`.
-async fn http_to_its_end<S>(connection: Http<S>, mut phases: watch::Receiver<Phase>)
+async fn http_to_its_end<S>(edge: &Edge, connection: Http<S>, mut phases: watch::Receiver<Phase>)
 where
     S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
 {
@@ -127,22 +169,88 @@ where
         }
     };
     if let Err(error) = ended {
+        let stalled = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        if stalled.is_some_and(|source| source.kind() == std::io::ErrorKind::TimedOut) {
+            edge.meters.cut(Cut::WriteStalled);
+        } else if error.is_timeout() {
+            edge.meters.cut(Cut::SlowHead);
+        }
         tracing::debug!(%error, "connection ended");
     }
 }
 
 type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
+/// The ramp, with the clock and the signs of pressure that it does not know.
+struct Pace {
+    ramp: Ramp,
+    begun: Instant,
+    refused: u64,
+}
+
+/// A timer that is so late says that the tasks of clients wait as long.
+const LATE: Duration = Duration::from_millis(100);
+
+impl Pace {
+    fn new(limits: RampLimits) -> Self {
+        Self { ramp: Ramp::new(limits, 0), begun: Instant::now(), refused: 0 }
+    }
+
+    /// Waits until the next connection has its turn. Cancel-safe.
+    async fn turn(&mut self, edge: &Edge) {
+        let mut late = false;
+        loop {
+            let refused = edge.refused.load(Ordering::Relaxed);
+            let pressed = late || refused > self.refused;
+            self.refused = refused;
+            let now_ms = self.now_ms();
+            self.ramp.look(now_ms, pressed);
+            edge.meters.accept_rate(self.ramp.per_s());
+            let wait = Duration::from_millis(self.ramp.wait_ms(now_ms));
+            if wait.is_zero() {
+                return;
+            }
+            let due = Instant::now() + wait;
+            tokio::time::sleep_until(due).await;
+            late = due.elapsed() > LATE;
+        }
+    }
+
+    fn accepted(&mut self) {
+        let now_ms = self.now_ms();
+        self.ramp.accepted(now_ms);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A connection, its place among `connections-max`, and its turn for a handshake.
+struct Accepted {
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 /// The next connection, once there is room for it. Cancel-safe.
 async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    (room, turns): (&Arc<Semaphore>, Option<&Arc<Semaphore>>),
+    edge: &Edge,
+    pace: &mut Pace,
+) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    pace.turn(edge).await;
+    let turn = match turns {
+        Some(turns) => Some(Arc::clone(turns).acquire_owned().await.ok()?),
+        None => None,
+    };
     match listener.accept().await {
         Ok((stream, _)) => {
+            pace.accepted();
             let _ = stream.set_nodelay(true); // an answer is one small write; without it, it may wait
-            Some((stream, permit))
+            Some(Accepted { stream, permit, turn })
         }
         Err(error) => {
             tracing::warn!(%error, "accept failed");

@@ -29,6 +29,13 @@ pub(crate) struct Group {
     encoded_bytes: usize,
 }
 
+impl Group {
+    /// What its events take in a record, bytes; an upper bound.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        self.encoded_bytes
+    }
+}
+
 /// The events of one request so far.
 pub(crate) struct Collector<'a> {
     credential: &'a Credential,
@@ -179,6 +186,7 @@ impl<'a> Collector<'a> {
         }
         if !group.indices.is_empty() {
             self.cost_bytes += BATCH_COST + allocated(&group.batch);
+            group.encoded_bytes = encoded_whole(&group.batch);
             self.groups.push(group);
         }
     }
@@ -294,6 +302,13 @@ impl Group {
 fn encoded_bytes(event: &JsonEvent) -> usize {
     let fields: usize = event.fields.iter().map(|(name, _)| name.len() + 16).sum();
     24 + fields + event.payload.as_ref().map_or(0, |payload| payload.len() + 8)
+}
+
+/// The same for the events of a whole batch.
+fn encoded_whole(batch: &EventBatch) -> usize {
+    let payloads: usize = batch.payloads.iter().flatten().map(|payload| payload.len() + 8).sum();
+    let values: usize = batch.fields.iter().map(|field| field.values.len() * (field.name.len() + 16)).sum();
+    batch.len() * 24 + payloads + values
 }
 
 /// What a decoded batch and its coming encoding cost, bytes.

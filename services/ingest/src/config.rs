@@ -8,12 +8,17 @@ use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
 use crate::flush::Flush;
+use crate::ramp::RampLimits;
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
-use evenkeel_limits::{DeviceRate, DeviceRates, RetryHint};
+use evenkeel_limits::RetryHint;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+
+pub mod jwt;
+pub mod quotas;
+pub mod tls;
 
 /// The service's section in files, variables and `--set`.
 pub const SERVICE: &str = "ingest";
@@ -47,9 +52,19 @@ pub struct Config {
     /// When refused clients come back.
     pub retry: Retry,
     /// Per stream.
-    pub device: Device,
+    pub device: quotas::Device,
     /// Of this machine, against the log's.
     pub clock: Clock,
+    /// Signed tokens.
+    pub jwt: jwt::JwtConfig,
+    /// Certificates.
+    pub tls: tls::TlsConfig,
+    /// Files that change.
+    pub reload: Reload,
+    /// Per tenant.
+    pub tenant: quotas::Tenant,
+    /// How fast connections are accepted.
+    pub accept: Accept,
 }
 
 /// Keys of `[connection]`.
@@ -108,18 +123,6 @@ pub struct Retry {
     pub spread: Ms,
 }
 
-/// Keys of `[device]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Device {
-    /// Events per second of one stream; 0 = not limited.
-    pub rate_max: u32,
-    /// Events at once after a pause.
-    pub burst: u32,
-    /// Streams with a rate of their own.
-    pub streams_max: usize,
-}
-
 /// Keys of `[clock]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -128,6 +131,28 @@ pub struct Clock {
     pub slack: PositiveMs,
     /// Time between two comparisons.
     pub every: PositiveMs,
+}
+
+/// Keys of `[reload]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reload {
+    /// Time between two looks at the files.
+    pub every: PositiveMs,
+}
+
+/// Keys of `[accept]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Accept {
+    /// Connections per second at the start.
+    pub rate_start: u32,
+    /// Connections per second at the end of the ramp.
+    pub rate_max: u32,
+    /// The way from one to the other.
+    pub ramp: PositiveMs,
+    /// Connections that wait in the kernel.
+    pub backlog: u32,
 }
 
 /// Keys that do not fit together, or a number that cannot work.
@@ -205,6 +230,10 @@ impl Config {
             ("body.events-max", body.events_max as usize, 10_000_000),
             ("device.streams-max", self.device.streams_max, 100_000_000),
             ("device.burst", self.device.burst as usize, 1_000_000_000),
+            ("accept.rate-start", self.accept.rate_start as usize, self.accept.rate_max as usize),
+            ("accept.backlog", self.accept.backlog as usize, 1_000_000),
+            ("tenant.burst", self.tenant.burst as usize, 1_000_000_000),
+            ("tenant.tenants-max", self.tenant.tenants_max, 100_000_000),
         ];
         for (key, got, max) in counts {
             check(
@@ -214,7 +243,9 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
-        Ok(())
+        self.check_quotas()?;
+        self.jwt.check()?;
+        self.tls.check()
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
@@ -224,6 +255,14 @@ impl Config {
             write_timeout: self.connection.write_timeout.duration(),
             head_bytes_max: self.connection.head_max.bytes() as usize,
             headers_max: self.connection.headers_max,
+        }
+    }
+
+    pub(crate) fn ramp_limits(&self) -> RampLimits {
+        RampLimits {
+            start_per_s: self.accept.rate_start,
+            max_per_s: self.accept.rate_max,
+            ramp_ms: self.accept.ramp.ms(),
         }
     }
 
@@ -259,11 +298,6 @@ impl Config {
     pub(crate) fn clock_limits(&self) -> ClockLimits {
         ClockLimits { slack_ms: self.clock.slack.ms(), every_ms: self.clock.every.ms() }
     }
-
-    pub(crate) fn device_rates(&self) -> Option<DeviceRates> {
-        let rate = DeviceRate { events_per_s: self.device.rate_max, burst_events: self.device.burst };
-        (rate.events_per_s > 0).then(|| DeviceRates::new(rate, self.device.streams_max))
-    }
 }
 
 #[cfg(test)]
@@ -289,13 +323,22 @@ mod tests {
     fn the_defaults_fit_together() {
         let config = with("connections-max", "1024").unwrap();
         assert_eq!(config.check(), Ok(()));
-        assert!(config.device_rates().is_none());
+        assert!(!config.rated() && config.quotas().tenant_bytes.is_none());
         assert!(with("listne", "1").unwrap_err().contains("unknown field"));
     }
 
     #[test]
     fn misfits_are_named() {
         for (key, value) in [
+            ("tls.key-file", "'server.key'"),
+            ("tls.client-certificates", "'required'"),
+            ("tls.handshakes-max", "0"),
+            ("tenant.in-flight-max", "'1KiB'"),
+            ("tenant.in-flight-max", "'65MiB'"),
+            ("tenant.tenants-max", "0"),
+            ("accept.rate-start", "0"),
+            ("accept.rate-start", "5001"),
+            ("accept.backlog", "0"),
             ("in-flight-max", "'15MiB'"),
             ("in-flight-max", "'3GiB'"),
             ("body.record-max", "'64KiB'"),

@@ -7,10 +7,11 @@
 use crate::auth::{Auth, Credential};
 use crate::body::{BodyLimits, Encoding, Format, Intake};
 use crate::collect::Group;
-use crate::driver::DeviceAsk;
+use crate::driver::{DeviceAsk, Limit};
 use crate::link::{Link, Ticket};
 use crate::meters::{Meters, Protocol};
 use crate::problem::{Kind, Problem};
+use crate::tls::{Peer, Tls};
 use crate::verdict::{Answered, Counts, Reason, Rejected};
 use crate::ws::WebSocketLimits;
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
 use evenkeel_telemetry::{Operation, TraceContext, topic_span};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use tracing::Span;
 
@@ -36,6 +38,7 @@ const GROW_BYTES: u64 = 64 * 1024;
 /// What deliveries share.
 pub(crate) struct Edge {
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
     pub(crate) limits: BodyLimits,
     pub(crate) link: Link,
     /// The arrival clock, ms since the epoch.
@@ -47,11 +50,25 @@ pub(crate) struct Edge {
     pub(crate) rated: bool,
     pub(crate) meters: Meters,
     pub(crate) web_socket: WebSocketLimits,
+    /// How often the budget or the log has refused: a sign not to let more clients in for now.
+    pub(crate) refused: AtomicU64,
     /// What the log is called in traces; `None` = spans go nowhere.
     pub(crate) traced: Option<&'static str>,
 }
 
 impl Edge {
+    /// Who sends this `authorization` header, over a connection of this peer.
+    pub(crate) fn authenticate(
+        &self,
+        header: Option<&[u8]>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Credential>, Problem> {
+        self.auth.authenticate(header, peer, (self.now_ms)()).map_err(|unknown| {
+            self.meters.refused(&unknown);
+            unknown.problem(self.link.draw())
+        })
+    }
+
     /// The span over the append of one delivery, in the client's trace if it named one.
     fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
         let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());
@@ -78,9 +95,10 @@ pub(crate) struct Share {
 
 impl Share {
     /// Takes a share for `bytes` that are announced or read already.
-    pub(crate) async fn open(edge: &Edge, bytes: u64) -> Result<Self, Problem> {
+    pub(crate) async fn open(edge: &Edge, credential: &Credential, bytes: u64) -> Result<Self, Problem> {
         let held = DELIVERY_BYTES + bytes;
-        Ok(Self { ticket: edge.link.open(held).await?, held, bytes_max: edge.in_flight_bytes_max })
+        let tenant = Arc::clone(&credential.name);
+        Ok(Self { ticket: edge.link.open(tenant, held).await?, held, bytes_max: edge.in_flight_bytes_max })
     }
 
     /// Grows the share where what is needed for `bytes` is over it.
@@ -189,12 +207,21 @@ async fn limit_devices(
     let ask = |group: &Group| DeviceAsk {
         stream_id: group.batch.stream_id.clone(),
         events: group.indices.len() as u32,
+        bytes: group.encoded_bytes() as u64,
     };
     let (admitted, retry_after_ms) = ticket.allow(groups.iter().map(ask).collect()).await?;
-    for (group, &events) in groups.iter_mut().zip(&admitted) {
+    for (group, admitted) in groups.iter_mut().zip(&admitted) {
         let stream_id = group.batch.stream_id.clone();
-        for index in group.truncate(events as usize) {
-            rejected.push(index, Reason::RateLimited, || format!("stream {stream_id:?} is over its rate"));
+        let (reason, what) = match admitted.refused_by {
+            None => continue,
+            Some(Limit::DeviceEvents) => (Reason::RateLimited, "is over its events per second"),
+            Some(Limit::DeviceBytes) => (Reason::BytesLimited, "is over its bytes per second"),
+            Some(Limit::TenantEvents) => {
+                (Reason::TenantLimited, "is refused: its tenant is over its events per second")
+            }
+        };
+        for index in group.truncate(admitted.events as usize) {
+            rejected.push(index, reason, || format!("stream {stream_id:?} {what}"));
         }
     }
     groups.retain(|group| !group.indices.is_empty());
@@ -204,6 +231,10 @@ async fn limit_devices(
 fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Problem {
     let (kind, detail) = match rejected.only_reason() {
         Some(Reason::RateLimited) => (Kind::RateLimited, "every event is over the rate of its device"),
+        Some(Reason::BytesLimited) => {
+            (Kind::BytesLimited, "every event is over the bytes per second of its device")
+        }
+        Some(Reason::TenantLimited) => (Kind::TenantLimited, "every event is over the rate of the tenant"),
         Some(Reason::Forbidden) => (Kind::Forbidden, "the credential covers none of the events' streams"),
         Some(Reason::Malformed) | None => (Kind::EventsRefused, "no event was accepted"),
     };

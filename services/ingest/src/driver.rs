@@ -6,15 +6,20 @@
 //!               ▼                       ▼
 //!            (gone)                 Abandoned ─Acked─▶ (gone)
 //! ```
-//! Owns: the byte budget, the device rates, every deadline, the drain. Never: acknowledges what the log
+//! Owns: the byte budget, the quotas of devices and tenants, every deadline, the drain. Never: acknowledges what the log
 //! has not acknowledged; returns bytes to the budget that the log's queue still holds (that is what
 //! `Abandoned` is for). Total: an input about a request it no longer knows changes nothing.
 //! The price of this shape: an upload's steps are messages instead of a straight line of code.
 //! Keeps: docs/semantics.md "bounded before fast"; recovery.md "Ingest" (ack after the log's ack).
 
-use evenkeel_limits::{ByteBudget, DeviceRates, Hold, RetryHint};
+mod quotas;
+
+use evenkeel_limits::{ByteBudget, Hold, Rates, RetryHint, TenantBytes, TenantHold};
 use evenkeel_seam::{AppendError, Outputs};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use quotas::{Admitted, Limit, Quotas};
 
 /// Everything that can happen. `request` numbers are never used twice.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub enum Input {
         bytes: u64,
         /// Drawn for this client: spreads its retry hints.
         random: u64,
+        /// Whose it is.
+        tenant: Arc<str>,
     },
     /// The request needs `bytes` in all from now on.
     Grew {
@@ -79,6 +86,8 @@ pub struct DeviceAsk {
     pub stream_id: String,
     /// Number of events.
     pub events: u32,
+    /// What they take in a record, bytes.
+    pub bytes: u64,
 }
 
 /// Everything the service can do about it.
@@ -93,8 +102,8 @@ pub enum Action {
     Allow {
         /// Its number.
         request: u64,
-        /// One entry per ask: the first so many pass.
-        admitted: Vec<u32>,
+        /// One entry per ask.
+        admitted: Vec<Admitted>,
         /// When the first refused event would pass, ms; 0 if none was refused.
         retry_after_ms: u64,
     },
@@ -132,6 +141,8 @@ pub enum Action {
 pub enum Refusal {
     /// The byte budget cannot take it.
     OverBudget,
+    /// The tenant has too much in flight.
+    TenantFull,
     /// The body took longer than `body-timeout`.
     SlowBody,
     /// The log did not answer within `ack-timeout`; the events may or may not be in it.
@@ -164,15 +175,17 @@ pub struct Usage {
     pub active: usize,
     /// Requests nobody waits for, whose records the log still holds.
     pub abandoned: usize,
-    /// Devices in the table of rates.
+    /// Devices in the tables of rates.
     pub limited_devices: usize,
+    /// Tenants in the tables of rates and bytes.
+    pub limited_tenants: usize,
 }
 
 /// The state machine.
 #[derive(Debug)]
 pub struct Driver {
     budget: ByteBudget,
-    rates: Option<DeviceRates>,
+    quotas: Quotas,
     retry: RetryHint,
     deadlines: Deadlines,
     requests: BTreeMap<u64, Request>,
@@ -185,6 +198,8 @@ pub struct Driver {
 struct Request {
     stage: Stage,
     hold: Hold,
+    tenant: Arc<str>,
+    tenant_hold: Option<TenantHold>,
     deadline_ms: u64,
     random: u64,
 }
@@ -204,16 +219,11 @@ enum Drain {
 }
 
 impl Driver {
-    /// No request yet. `rates` is `None` when devices are not limited.
-    pub fn new(
-        budget_bytes: u64,
-        rates: Option<DeviceRates>,
-        retry: RetryHint,
-        deadlines: Deadlines,
-    ) -> Self {
+    /// No request yet.
+    pub fn new(budget_bytes: u64, quotas: Quotas, retry: RetryHint, deadlines: Deadlines) -> Self {
         Self {
             budget: ByteBudget::new(budget_bytes),
-            rates,
+            quotas,
             retry,
             deadlines,
             requests: BTreeMap::new(),
@@ -226,7 +236,18 @@ impl Driver {
     /// Applies one input at `now_ms` (monotonic) and appends what is to be done to `out`.
     pub fn apply(&mut self, now_ms: u64, input: Input, out: &mut Vec<Action>) {
         match input {
-            Input::Started { request, bytes, random } => self.started(now_ms, request, bytes, random, out),
+            Input::Started { request, bytes, random, tenant } => {
+                let refused = match self.drain {
+                    Drain::No => self.started(now_ms, request, bytes, random, tenant),
+                    Drain::Until { .. } | Drain::Done => Err(Refusal::Draining),
+                };
+                out.push(match refused {
+                    Ok(()) => Action::Proceed { request },
+                    Err(refusal) => {
+                        Action::Refuse { request, refusal, retry_after_ms: self.retry.after_ms(random) }
+                    }
+                });
+            }
             Input::Grew { request, bytes } => self.grew(request, bytes, out),
             Input::Parsed { request, asks } => self.parsed(now_ms, request, &asks, out),
             Input::Submitted { request, records, events } => {
@@ -257,60 +278,76 @@ impl Driver {
             refused_total: self.budget.refused_total(),
             active: self.requests.len() - self.abandoned,
             abandoned: self.abandoned,
-            limited_devices: self.rates.as_ref().map_or(0, DeviceRates::devices),
+            limited_devices: most(&self.quotas.device_events, &self.quotas.device_bytes),
+            limited_tenants: most(&self.quotas.tenant_events, &None)
+                .max(self.quotas.tenant_bytes.as_ref().map_or(0, TenantBytes::tenants)),
         }
     }
 
-    fn started(&mut self, now_ms: u64, request: u64, bytes: u64, random: u64, out: &mut Vec<Action>) {
-        let refusal = match self.drain {
-            Drain::No => match self.budget.take(bytes) {
-                Ok(hold) => {
-                    let deadline_ms = now_ms.saturating_add(self.deadlines.body_timeout_ms);
-                    self.due.insert((deadline_ms, request));
-                    let state = Request { stage: Stage::Receiving, hold, deadline_ms, random };
-                    self.requests.insert(request, state);
-                    out.push(Action::Proceed { request });
-                    return;
-                }
-                Err(_) => Refusal::OverBudget,
-            },
-            Drain::Until { .. } | Drain::Done => Refusal::Draining,
+    fn started(
+        &mut self,
+        now_ms: u64,
+        request: u64,
+        bytes: u64,
+        random: u64,
+        tenant: Arc<str>,
+    ) -> Result<(), Refusal> {
+        let tenant_hold = match &mut self.quotas.tenant_bytes {
+            Some(tenants) => Some(tenants.take(&tenant, bytes).map_err(|_| Refusal::TenantFull)?),
+            None => None,
         };
-        out.push(Action::Refuse { request, refusal, retry_after_ms: self.retry.after_ms(random) });
+        let Ok(hold) = self.budget.take(bytes) else {
+            self.give_tenant(tenant_hold);
+            return Err(Refusal::OverBudget);
+        };
+        let deadline_ms = now_ms.saturating_add(self.deadlines.body_timeout_ms);
+        self.due.insert((deadline_ms, request));
+        let stage = Stage::Receiving;
+        self.requests.insert(request, Request { stage, hold, tenant, tenant_hold, deadline_ms, random });
+        Ok(())
     }
 
     fn grew(&mut self, request: u64, bytes: u64, out: &mut Vec<Action>) {
-        let Some(state) = self.receiving(request) else { return };
-        let hold = state.hold;
-        match self.budget.resize(hold, bytes) {
-            Ok(()) => out.push(Action::Proceed { request }),
-            Err(_) => self.refuse(request, Refusal::OverBudget, out),
+        if self.receiving(request).is_none() {
+            return;
         }
+        match self.resize(request, bytes) {
+            Ok(()) => out.push(Action::Proceed { request }),
+            Err(refusal) => self.refuse(request, refusal, out),
+        }
+    }
+
+    /// Makes a request hold `bytes` in all, in the budget and of its tenant's. Who is refused by one keeps what it
+    /// has of the other until it is forgotten, which is at once.
+    fn resize(&mut self, request: u64, bytes: u64) -> Result<(), Refusal> {
+        let Some(state) = self.requests.get_mut(&request) else { return Ok(()) };
+        if let (Some(tenants), Some(hold)) = (&mut self.quotas.tenant_bytes, &mut state.tenant_hold) {
+            tenants.resize(hold, bytes).map_err(|_| Refusal::TenantFull)?;
+        }
+        self.budget.resize(state.hold, bytes).map_err(|_| Refusal::OverBudget)
     }
 
     fn parsed(&mut self, now_ms: u64, request: u64, asks: &[DeviceAsk], out: &mut Vec<Action>) {
         let Some(state) = self.receiving(request) else { return };
-        let random = state.random;
+        let (random, tenant) = (state.random, Arc::clone(&state.tenant));
         let mut admitted = Vec::with_capacity(asks.len());
         let mut wait_ms = 0;
         for ask in asks {
-            let verdict = match &mut self.rates {
-                Some(rates) => rates.admit(&ask.stream_id, ask.events, now_ms.saturating_mul(1_000_000)),
-                None => evenkeel_limits::Verdict { admitted: ask.events, retry_after_ms: 0 },
-            };
-            admitted.push(verdict.admitted);
-            wait_ms = wait_ms.max(verdict.retry_after_ms);
+            let (verdict, ask_wait_ms) = self.quotas.admit(&tenant, ask, now_ms.saturating_mul(1_000_000));
+            admitted.push(verdict);
+            wait_ms = wait_ms.max(ask_wait_ms);
         }
         let retry_after_ms = if wait_ms == 0 { 0 } else { self.retry.at_least_ms(wait_ms, random) };
         out.push(Action::Allow { request, admitted, retry_after_ms });
     }
 
     fn submitted(&mut self, now_ms: u64, request: u64, records: Outputs, events: u32, out: &mut Vec<Action>) {
-        let Some(state) = self.receiving(request) else { return };
-        let hold = state.hold;
+        if self.receiving(request).is_none() {
+            return;
+        }
         // From here on the request costs what its records cost; the parsed events are gone.
-        if self.budget.resize(hold, records.allocated() as u64).is_err() {
-            return self.refuse(request, Refusal::OverBudget, out);
+        if let Err(refusal) = self.resize(request, records.allocated() as u64) {
+            return self.refuse(request, refusal, out);
         }
         let give_up_ms = now_ms.saturating_add(self.deadlines.ack_timeout_ms);
         if let Some(state) = self.requests.get_mut(&request) {
@@ -409,6 +446,13 @@ impl Driver {
             self.due.remove(&(state.deadline_ms, request));
             self.abandoned -= usize::from(state.stage == Stage::Abandoned);
             self.budget.give(state.hold);
+            self.give_tenant(state.tenant_hold);
+        }
+    }
+
+    fn give_tenant(&mut self, hold: Option<TenantHold>) {
+        if let (Some(tenants), Some(hold)) = (&mut self.quotas.tenant_bytes, hold) {
+            tenants.give(hold);
         }
     }
 
@@ -419,6 +463,11 @@ impl Driver {
             self.abandoned += 1;
         }
     }
+}
+
+/// Two limits of the same keys have mostly the same entries.
+fn most(one: &Option<Rates>, other: &Option<Rates>) -> usize {
+    [one, other].into_iter().flatten().map(Rates::keys).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! tests/openapi.rs compares the two in both directions, and `answer` checks the table in tests.
 
 use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Edge};
-use crate::meters::Protocol;
+use crate::meters::{Cut, Protocol};
 use crate::problem::{Kind, Problem};
+use crate::tls::Peer;
 use crate::upload::{discard, upload};
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
@@ -56,6 +57,10 @@ const UPLOAD_PROBLEMS: &[Kind] = &[
     Kind::Busy,
     Kind::LogUnavailable,
     Kind::Draining,
+    Kind::KeysUnavailable,
+    Kind::BytesLimited,
+    Kind::TenantLimited,
+    Kind::TenantBusy,
 ];
 
 /// Events of the stream of the path.
@@ -74,7 +79,13 @@ const WEB_SOCKET: Route = Route {
     method: "GET",
     takes: &[],
     gives: "",
-    problems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::MethodNotAllowed, Kind::UpgradeRequired],
+    problems: &[
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::MethodNotAllowed,
+        Kind::UpgradeRequired,
+        Kind::KeysUnavailable,
+    ],
 };
 /// The description of this API.
 const OPENAPI: Route = Route {
@@ -92,20 +103,21 @@ pub const ROUTES: &[Route] = &[STREAM_EVENTS, EVENTS, WEB_SOCKET, OPENAPI];
 pub(crate) async fn answer(
     edge: &Edge,
     mut request: Request<Incoming>,
+    peer: Option<&Peer>,
 ) -> (Response<Full<Bytes>>, Option<Upgrade>) {
     let (response, upgrade) = match request.uri().path() == WEB_SOCKET.path && request.method() == Method::GET
     {
-        true => match ws::upgrade(edge, &mut request) {
+        true => match ws::upgrade(edge, &mut request, peer) {
             Ok((response, upgrade)) => (response, Some(upgrade)),
             Err(problem) => (refusal(&problem, Some(&WEB_SOCKET)), None),
         },
-        false => (route(edge, request).await, None),
+        false => (route(edge, request, peer).await, None),
     };
     edge.meters.answered(Protocol::Http, response.status());
     (response, upgrade)
 }
 
-async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn route(edge: &Edge, request: Request<Incoming>, peer: Option<&Peer>) -> Response<Full<Bytes>> {
     let (head, mut body) = request.into_parts();
     let (route, stream_id) = match find(head.uri.path()) {
         Ok(found) => found,
@@ -118,12 +130,15 @@ async fn route(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>>
     if head.method == Method::GET {
         return respond(StatusCode::OK, route.gives, Bytes::from_static(OPENAPI_YAML.as_bytes()));
     }
-    match upload(edge, &head.headers, &mut body, stream_id.as_deref()).await {
+    match upload(edge, &head.headers, peer, &mut body, stream_id.as_deref()).await {
         Ok(accepted) => accept(route, &accepted),
         Err(problem) => {
             // A client that waits for `100 Continue` has sent nothing, and reading would ask it to.
             if !head.headers.contains_key(EXPECT) {
                 discard(&mut body).await;
+            }
+            if problem.kind == Kind::SlowBody {
+                edge.meters.cut(Cut::SlowBody);
             }
             debug_assert!(route.problems.contains(&problem.kind), "{:?} is not declared", problem.kind);
             refusal(&problem, Some(route))

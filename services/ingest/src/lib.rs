@@ -6,11 +6,12 @@
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
 //! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the
-//! log's client, `lanes` what waits in front of it.
+//! log's client, `lanes` what waits in front of it. Who may write is decided by `auth` and `jwt`.
 
 mod accept;
 pub mod appending;
 mod auth;
+mod background;
 mod body;
 mod clock;
 mod collect;
@@ -20,13 +21,18 @@ mod delivery;
 pub mod driver;
 mod flush;
 mod http;
+mod jwt;
 mod lanes;
 mod link;
 mod meters;
 mod problem;
+mod ramp;
+mod reload;
 mod run;
 mod split;
 mod stall;
+mod tls;
+mod transport;
 mod unpack;
 mod upload;
 mod verdict;
@@ -36,6 +42,8 @@ pub use auth::AuthError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use flush::{Flush, FlushControl, PolicyName};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
+pub use jwt::JwtError;
 pub use problem::{Kind, Problem};
 pub use run::{Edges, Ingest, RunError, StartError};
+pub use tls::TlsError;
 pub use verdict::{Counts, Reason, Rejection};

@@ -6,7 +6,7 @@
 //! one question and one `Gone` on the way, and there are at most `connections-max` requests.
 
 use crate::clock::LogTime;
-use crate::driver::{DeviceAsk, Input, Refusal};
+use crate::driver::{Admitted, DeviceAsk, Input, Refusal};
 use crate::problem::{Kind, Problem};
 use evenkeel_seam::Outputs;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A new request, and where its replies go.
-    Open { request: u64, bytes: u64, replies: mpsc::Sender<Reply> },
+    Open { request: u64, bytes: u64, tenant: Arc<str>, replies: mpsc::Sender<Reply> },
     /// Anything else about a request.
     Input(Input),
     /// The log's clock, or why it is not known.
@@ -28,7 +28,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Proceed,
-    Allow { admitted: Vec<u32>, retry_after_ms: u64 },
+    Allow { admitted: Vec<Admitted>, retry_after_ms: u64 },
     Acknowledged,
     Refused { refusal: Refusal, retry_after_ms: u64 },
 }
@@ -57,12 +57,19 @@ impl Link {
         Self { to_driver, next: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// Announces a request that needs `bytes` at first.
-    pub(crate) async fn open(&self, bytes: u64) -> Result<Ticket, Problem> {
+    /// A number that spreads the retry hints of clients refused before the driver knows them.
+    pub(crate) fn draw(&self) -> u64 {
+        let drawn = self.next.fetch_add(1, Ordering::Relaxed);
+        // Neighbours must not return together: the golden ratio scatters them.
+        drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    }
+
+    /// Announces a request of a tenant that needs `bytes` at first.
+    pub(crate) async fn open(&self, tenant: Arc<str>, bytes: u64) -> Result<Ticket, Problem> {
         let request = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(REPLIES_MAX);
         let mut ticket = Ticket { request, replies, to_driver: self.to_driver.clone(), over: false };
-        let open = Message::Open { request, bytes, replies: sender };
+        let open = Message::Open { request, bytes, tenant, replies: sender };
         if self.to_driver.send(open).is_err() {
             return Err(ticket.closed());
         }
@@ -78,7 +85,7 @@ impl Ticket {
     }
 
     /// Asks how many events may pass; answers how many of each, and when to come back with the rest, ms.
-    pub(crate) async fn allow(&mut self, asks: Vec<DeviceAsk>) -> Result<(Vec<u32>, u64), Problem> {
+    pub(crate) async fn allow(&mut self, asks: Vec<DeviceAsk>) -> Result<(Vec<Admitted>, u64), Problem> {
         self.say(Input::Parsed { request: self.request, asks });
         loop {
             match self.replies.recv().await {
@@ -146,6 +153,9 @@ impl Ticket {
         let (kind, detail) = match refusal {
             Refusal::OverBudget => {
                 (Kind::Busy, "the byte budget of requests in flight is used up".to_owned())
+            }
+            Refusal::TenantFull => {
+                (Kind::TenantBusy, "the credential has as many bytes in flight as a tenant may".to_owned())
             }
             Refusal::SlowBody => (Kind::SlowBody, "the body was not complete within body-timeout".to_owned()),
             Refusal::LogSilent => {

@@ -2,6 +2,7 @@
 //!
 //! Owns: the handles. Never: a stream id or a credential's name as a label.
 
+use crate::auth::Unknown;
 use crate::driver::Usage;
 use crate::lanes::MODES;
 use crate::verdict::{Reason, Rejected};
@@ -13,10 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const REASONS: [(Reason, &str); 3] = [
+const REASONS: [(Reason, &str); 5] = [
     (Reason::Malformed, "malformed"),
     (Reason::Forbidden, "forbidden"),
     (Reason::RateLimited, "rate_limited"),
+    (Reason::BytesLimited, "bytes_limited"),
+    (Reason::TenantLimited, "tenant_limited"),
 ];
 
 /// What a client speaks.
@@ -37,10 +40,56 @@ impl Protocol {
     }
 }
 
+/// What is read again while the service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    Keys,
+    Credentials,
+    Certificate,
+}
+
+const RELOADED: [(Reloaded, &str); 3] = [
+    (Reloaded::Keys, "keys"),
+    (Reloaded::Credentials, "credentials"),
+    (Reloaded::Certificate, "certificate"),
+];
+
+impl Reloaded {
+    pub(crate) const fn name(self) -> &'static str {
+        RELOADED[self as usize].1
+    }
+}
+
+/// Why a connection was ended from this side while its client still held it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    HandshakeFailed,
+    HandshakeSlow,
+    /// No whole head within `head-timeout`; a kept connection that is idle ends so too.
+    SlowHead,
+    SlowBody,
+    /// Answers were not read.
+    WriteStalled,
+    /// A WebSocket did not even answer pings.
+    Silent,
+    /// The credential expired or was withdrawn.
+    Lapsed,
+}
+
+const CUTS: [&str; 7] = [
+    "handshake_failed",
+    "handshake_slow",
+    "slow_head",
+    "slow_body",
+    "write_stalled",
+    "silent",
+    "credential_lapsed",
+];
+
 /// Handles of one protocol.
 struct Spoken {
     accepted: Counter,
-    rejected: [Counter; 3],
+    rejected: [Counter; REASONS.len()],
     requests: [Counter; 5],
     ack_duration: Histogram,
     connections: Gauge,
@@ -53,7 +102,13 @@ pub(crate) struct Meters {
     queue_depth: Gauge,
     queue_limit: Gauge,
     limited_devices: Gauge,
+    limited_tenants: Gauge,
+    accept_rate: Gauge,
+    tenant_busy: Counter,
     clock_offset: Gauge,
+    refused: [Counter; Unknown::LABELS.len()],
+    cuts: [Counter; CUTS.len()],
+    reloads: [[Counter; 2]; RELOADED.len()],
 }
 
 /// Handles of the lanes.
@@ -114,7 +169,15 @@ impl Meters {
             queue_depth: metrics.gauge(&ingest::QUEUE_DEPTH, []),
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
+            accept_rate: metrics.gauge(&ingest::ACCEPT_RATE, []),
+            limited_tenants: metrics.gauge(&ingest::LIMITED_TENANTS, []),
+            tenant_busy: metrics.counter(&ingest::TENANT_BUSY, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
+            refused: Unknown::LABELS.map(|reason| metrics.counter(&ingest::CREDENTIALS_REFUSED, [reason])),
+            cuts: CUTS.map(|reason| metrics.counter(&ingest::CONNECTIONS_CUT, [reason])),
+            reloads: RELOADED.map(|(_, what)| {
+                ["failed", "good"].map(|outcome| metrics.counter(&ingest::RELOADS, [what, outcome]))
+            }),
         }
     }
 
@@ -136,6 +199,31 @@ impl Meters {
     pub(crate) fn answered(&self, protocol: Protocol, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.spoken[protocol as usize].requests[class].add(1);
+    }
+
+    /// A client had no good credential.
+    pub(crate) fn refused(&self, unknown: &Unknown) {
+        self.refused[unknown.label()].add(1);
+    }
+
+    /// A file or URL was read again and had changed, or could not be taken.
+    pub(crate) fn reloaded(&self, what: Reloaded, good: bool) {
+        self.reloads[what as usize][usize::from(good)].add(1);
+    }
+
+    /// So many connections may be accepted per second now.
+    pub(crate) fn accept_rate(&self, per_s: f64) {
+        self.accept_rate.set(per_s);
+    }
+
+    /// A tenant had too much in flight.
+    pub(crate) fn tenant_busy(&self) {
+        self.tenant_busy.add(1);
+    }
+
+    /// A connection was ended from this side.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.cuts[cut as usize].add(1);
     }
 
     /// Own clock minus the log's, ms.
@@ -165,5 +253,6 @@ impl Meters {
         self.queue_depth.set_count(usage.used_bytes);
         self.queue_limit.set_count(usage.limit_bytes);
         self.limited_devices.set_count(usage.limited_devices as u64);
+        self.limited_tenants.set_count(usage.limited_tenants as u64);
     }
 }

@@ -43,6 +43,14 @@ pub enum Kind {
     LogUnavailable,
     /// The service is shutting down.
     Draining,
+    /// The keys that signed tokens are verified with are not at hand.
+    KeysUnavailable,
+    /// Every event was over the device's bytes per second.
+    BytesLimited,
+    /// Every event was over the tenant's rate.
+    TenantLimited,
+    /// The tenant has too much in flight.
+    TenantBusy,
 }
 
 impl Kind {
@@ -63,6 +71,10 @@ impl Kind {
         Self::Busy,
         Self::LogUnavailable,
         Self::Draining,
+        Self::KeysUnavailable,
+        Self::BytesLimited,
+        Self::TenantLimited,
+        Self::TenantBusy,
     ];
 
     /// The last part of the `type`.
@@ -85,7 +97,7 @@ impl Kind {
                 "Use 1 to 256 bytes of UTF-8 without control characters, percent-encoded in the path."
             }
             Self::Unauthenticated => {
-                "Send `authorization: Bearer <token>` with a token of the server's tokens file."
+                "Send `authorization: Bearer <token>` with a token of the server's tokens file, or one that its issuer has signed; a client certificate does as well where the server asks for one."
             }
             Self::Forbidden => {
                 "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one."
@@ -105,14 +117,18 @@ impl Kind {
             Self::EventsRefused => {
                 "Nothing was stored. `rejected` says why, event by event; only what was over a rate may pass later."
             }
-            Self::RateLimited => "Nothing was stored. Wait for retry-after, then send again.",
-            Self::Busy => "Nothing was stored. Wait for retry-after, then send again.",
+            Self::RateLimited | Self::BytesLimited | Self::TenantLimited | Self::TenantBusy | Self::Busy => {
+                "Nothing was stored. Wait for retry-after, then send again."
+            }
             Self::LogUnavailable => {
                 "The events may or may not be stored. Wait for retry-after, then send again with the same seq: \
                  it removes doubles. Events without seq have no such protection."
             }
             Self::Draining => {
                 "What was not acknowledged may or may not be stored. Connect again and send again with the same seq."
+            }
+            Self::KeysUnavailable => {
+                "Nothing was stored. Wait for retry-after, then send again with the same token."
             }
         }
     }
@@ -130,8 +146,12 @@ impl Kind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::EventsRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::LogUnavailable | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RateLimited | Self::BytesLimited | Self::TenantLimited | Self::TenantBusy => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Busy | Self::LogUnavailable | Self::Draining | Self::KeysUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -152,6 +172,10 @@ impl Kind {
             Self::Busy => ("busy", "Too much is in flight"),
             Self::LogUnavailable => ("log-unavailable", "The log did not acknowledge"),
             Self::Draining => ("draining", "The server is shutting down"),
+            Self::BytesLimited => ("bytes-limited", "Every event is over the device's bytes per second"),
+            Self::TenantLimited => ("tenant-limited", "Every event is over the tenant's rate"),
+            Self::TenantBusy => ("tenant-busy", "The tenant has too much in flight"),
+            Self::KeysUnavailable => ("keys-unavailable", "The keys of signed tokens are not at hand"),
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
+use crate::background::Background;
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
@@ -13,6 +14,7 @@ use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
+use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
@@ -21,10 +23,10 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The credentials.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {listen}: {source}")]
     Listen {
@@ -139,6 +144,7 @@ pub struct Ingest {
     config: Config,
     appender: Box<dyn Appender>,
     auth: Auth,
+    tls: Option<Tls>,
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
@@ -149,15 +155,16 @@ impl Ingest {
     /// Checks everything that can be wrong and listens. Connections wait until [`Self::run`].
     pub async fn new(config: Config, appender: Box<dyn Appender>, edges: Edges) -> Result<Self, StartError> {
         config.check()?;
-        let auth = Auth::load(&config.tokens_file, config.listen)?;
+        let auth = Auth::load(&config, (edges.now_ms)())?;
+        let tls = Tls::load(&config.tls)?;
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
         let listen = config.listen;
         let failed = |source| StartError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = bind(listen, config.accept.backlog).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, appender, auth, edges, listener, address, flush: FlushControl::default() })
+        Ok(Self { config, appender, auth, tls, edges, listener, address, flush: FlushControl::default() })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
@@ -177,14 +184,16 @@ impl Ingest {
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
             auth: self.auth,
+            tls: self.tls,
             limits: config.body_limits(),
             link: Link::new(to_driver.clone()),
             now_ms: Arc::clone(&self.edges.now_ms),
             traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
             in_flight_bytes_max: config.in_flight_max.bytes(),
-            rated: config.device.rate_max > 0,
+            rated: config.rated(),
             web_socket: config.web_socket_limits(),
+            refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
         // Room for every request there can be: each has one append at most.
@@ -209,12 +218,13 @@ impl Ingest {
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
-        let server =
-            tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let limits = (config.connection_limits(), config.ramp_limits());
+        let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), limits, phases));
+        let _background = Background::begin(&edge, &config, &self.edges.emitter);
         let core = Core {
             driver: Driver::new(
                 config.in_flight_max.bytes(),
-                config.device_rates(),
+                config.quotas(),
                 config.retry_hint(),
                 config.deadlines(),
             ),
@@ -241,6 +251,13 @@ impl Ingest {
         }
         result
     }
+}
+
+fn bind(listen: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // a restart must not wait for the old connections to be forgotten
+    socket.bind(listen)?;
+    socket.listen(backlog)
 }
 
 /// The loop around the driver.
@@ -324,9 +341,9 @@ impl Core {
 
     fn input(&mut self, message: Message) -> Option<Input> {
         match message {
-            Message::Open { request, bytes, replies } => {
+            Message::Open { request, bytes, tenant, replies } => {
                 self.replies.insert(request, replies);
-                Some(Input::Started { request, bytes, random: (self.random)() })
+                Some(Input::Started { request, bytes, random: (self.random)(), tenant })
             }
             Message::Input(input) => {
                 if let Input::Gone { request } = &input {
@@ -411,6 +428,9 @@ impl Core {
 
     /// One log line now and then for what an operator can cure; never one per bad request.
     fn tell(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::OverBudget | Refusal::LogSilent) {
+            self.edge.refused.fetch_add(1, Ordering::Relaxed);
+        }
         match refusal {
             Refusal::OverBudget => {
                 let usage = self.driver.usage();
@@ -419,6 +439,7 @@ impl Core {
             }
             Refusal::LogSilent => NotAcknowledged { why: "no answer within ack-timeout" }.emit(&self.emitter),
             Refusal::LogFailed(why) => NotAcknowledged { why }.emit(&self.emitter),
+            Refusal::TenantFull => self.edge.meters.tenant_busy(),
             Refusal::SlowBody | Refusal::Draining => {}
         }
     }

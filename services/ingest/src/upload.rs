@@ -3,11 +3,12 @@
 //! Owns: the order of the checks on a head (credential, type, size). Never: keeps a body; its pieces go to
 //! the [`Delivery`] as they come.
 
-use crate::auth::{Auth, Credential};
+use crate::auth::Credential;
 use crate::body::{Encoding, Format};
 use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
+use crate::tls::Peer;
 use evenkeel_model::check_stream_id;
 use evenkeel_telemetry::TraceContext;
 use http_body_util::BodyExt;
@@ -21,10 +22,11 @@ use std::time::Duration;
 pub(crate) async fn upload(
     edge: &Edge,
     headers: &HeaderMap,
+    peer: Option<&Peer>,
     body: &mut Incoming,
     path_stream: Option<&str>,
 ) -> Result<Accepted, Problem> {
-    let credential = authorize(&edge.auth, headers, path_stream)?;
+    let credential = authorize(edge, headers, peer, path_stream)?;
     let (format, encoding) = (format_of(headers)?, encoding_of(headers)?);
     let announced = announced_bytes(body, edge.limits.body_bytes_max)?;
     let manner = Manner {
@@ -34,7 +36,7 @@ pub(crate) async fn upload(
         credential: &credential,
         stream_id: path_stream,
     };
-    let mut delivery = Delivery::begin(edge, Share::open(edge, announced).await?, manner);
+    let mut delivery = Delivery::begin(edge, Share::open(edge, &credential, announced).await?, manner);
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -68,12 +70,13 @@ pub(crate) async fn discard(body: &mut Incoming) {
 
 /// Who sends this head, and whether they may write the stream of its path.
 pub(crate) fn authorize(
-    auth: &Auth,
+    edge: &Edge,
     headers: &HeaderMap,
+    peer: Option<&Peer>,
     path_stream: Option<&str>,
 ) -> Result<Arc<Credential>, Problem> {
     let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-    let credential = auth.authenticate(header).map_err(|why| Problem::new(Kind::Unauthenticated, why))?;
+    let credential = edge.authenticate(header, peer)?;
     if let Some(stream_id) = path_stream {
         check_stream_id(stream_id)
             .map_err(|error| Problem::new(Kind::BadStreamId, format!("the stream id of the path {error}")))?;

@@ -12,8 +12,18 @@ pub enum Reason {
     Malformed,
     /// The credential may not write its stream.
     Forbidden,
-    /// Its device is over its rate; later it may pass.
+    /// Its device is over its events per second; later it may pass.
     RateLimited,
+    /// Its device is over its bytes per second; later it may pass.
+    BytesLimited,
+    /// Its tenant is over its events per second; later it may pass.
+    TenantLimited,
+}
+
+impl Reason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Malformed, Self::Forbidden, Self::RateLimited, Self::BytesLimited, Self::TenantLimited];
 }
 
 /// One refused event.
@@ -41,7 +51,7 @@ pub struct Counts {
 pub(crate) struct Rejected {
     listed_max: usize,
     list: Vec<Rejection>,
-    counts: [u64; 3],
+    counts: [u64; Reason::ALL.len()],
 }
 
 /// Longest message kept, bytes.
@@ -76,9 +86,7 @@ impl Rejected {
 
     /// The one reason all of them share; `None` if there is none or several.
     pub(crate) fn only_reason(&self) -> Option<Reason> {
-        [Reason::Malformed, Reason::Forbidden, Reason::RateLimited]
-            .into_iter()
-            .find(|&reason| self.total() > 0 && self.count(reason) == self.total())
+        Reason::ALL.into_iter().find(|&reason| self.total() > 0 && self.count(reason) == self.total())
     }
 
     /// The list, in the order of the request.

@@ -23,6 +23,18 @@ crate::metrics! {
         "Open client connections.";
     gauge LIMITED_DEVICES "evenkeel.ingest.limiter.entries" "{entry}" []
         "Devices in the bounded table of rate limits.";
+    gauge LIMITED_TENANTS "evenkeel.ingest.limiter.tenants" "{entry}" []
+        "Tenants in the bounded tables of rates and bytes in flight.";
+    counter TENANT_BUSY "evenkeel.ingest.tenant.refused" "{request}" []
+        "Requests refused because their tenant had too many bytes in flight.";
     gauge CLOCK_OFFSET "evenkeel.ingest.clock.offset" "s" []
         "Own clock minus the log's clock; beyond clock-slack this instance is not ready.";
+    counter CREDENTIALS_REFUSED "evenkeel.ingest.credentials.refused" "{request}" ["reason"]
+        "Requests and connections without a good credential, by what was wrong with it.";
+    counter CONNECTIONS_CUT "evenkeel.ingest.connections.cut" "{connection}" ["reason"]
+        "Connections ended from this side: handshakes, slow or silent clients, credentials that lapsed.";
+    gauge ACCEPT_RATE "evenkeel.ingest.accept.rate" "{connection}" []
+        "Connections that may be accepted per second now; it grows after the start and falls under pressure.";
+    counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
+        "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
 }

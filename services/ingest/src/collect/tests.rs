@@ -1,19 +1,13 @@
 //! Which batch an event lands in, and which are refused.
 
 use super::*;
-use evenkeel_chassis::secret::SecretFile;
 use proptest::prelude::*;
 
 const LIMITS: CollectLimits =
     CollectLimits { record_bytes_max: 128 * 1024, line_bytes_max: 1024, listed_max: 10 };
 
-fn anybody() -> crate::auth::Auth {
-    crate::auth::Auth::load(&SecretFile::new(""), "127.0.0.1:0".parse().unwrap()).unwrap()
-}
-
 fn collect(stream_id: Option<&str>, lines: &[&str]) -> (Vec<Group>, Rejected) {
-    let auth = anybody();
-    let credential = auth.authenticate(None).unwrap();
+    let credential = Credential::anonymous();
     let mut collector = Collector::new(&credential, stream_id, LIMITS);
     for line in lines {
         collector.item(Item::Text(line.as_bytes()));
@@ -100,8 +94,7 @@ fn what_breaks_the_contract_is_refused_alone() {
 
 #[test]
 fn rows_of_a_batch_are_judged_one_by_one() {
-    let auth = anybody();
-    let credential = auth.authenticate(None).unwrap();
+    let credential = Credential::anonymous();
     let mut collector = Collector::new(&credential, Some("s"), LIMITS);
     let values = vec![1.0, f64::NAN, 3.0, f64::INFINITY];
     let field = FieldColumn { name: "x".into(), rows: vec![], values };

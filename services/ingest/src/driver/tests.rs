@@ -1,7 +1,7 @@
 //! The driver's rules, input by input, and against random histories.
 
 use super::*;
-use evenkeel_limits::DeviceRate;
+use evenkeel_limits::Rate;
 use evenkeel_model::Topic;
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ const DEADLINES: Deadlines = Deadlines { body_timeout_ms: 100, ack_timeout_ms: 5
 const RETRY: RetryHint = RetryHint { base_ms: 1000, spread_ms: 1000 };
 
 fn driver(budget_bytes: u64) -> Driver {
-    Driver::new(budget_bytes, None, RETRY, DEADLINES)
+    Driver::new(budget_bytes, Quotas::default(), RETRY, DEADLINES)
 }
 
 fn apply(driver: &mut Driver, now_ms: u64, input: Input) -> Vec<Action> {
@@ -19,7 +19,7 @@ fn apply(driver: &mut Driver, now_ms: u64, input: Input) -> Vec<Action> {
 }
 
 fn start(driver: &mut Driver, now_ms: u64, request: u64, bytes: u64) -> Vec<Action> {
-    apply(driver, now_ms, Input::Started { request, bytes, random: request })
+    apply(driver, now_ms, Input::Started { request, bytes, random: request, tenant: "t".into() })
 }
 
 fn records() -> Outputs {
@@ -75,6 +75,32 @@ fn past_the_budget_a_request_is_refused_with_its_own_hint() {
 }
 
 #[test]
+fn one_tenant_cannot_keep_the_others_out() {
+    let quotas = Quotas { tenant_bytes: Some(TenantBytes::new(1000, 8)), ..Quotas::default() };
+    let mut driver = Driver::new(10_000, quotas, RETRY, DEADLINES);
+    let start = |driver: &mut Driver, request, bytes, tenant: &str| {
+        apply(driver, 0, Input::Started { request, bytes, random: 7, tenant: tenant.into() })
+    };
+    start(&mut driver, 1, 600, "a");
+    let full = start(&mut driver, 2, 600, "a");
+    let hint = Action::Refuse { request: 2, refusal: Refusal::TenantFull, retry_after_ms: 1007 };
+    assert_eq!(format!("{full:?}"), format!("{:?}", [hint]));
+    assert!(matches!(start(&mut driver, 3, 600, "b")[..], [Action::Proceed { request: 3 }]));
+    let grew = apply(&mut driver, 0, Input::Grew { request: 3, bytes: 1001 });
+    assert_eq!(refused(&grew), &Refusal::TenantFull);
+    assert_eq!((driver.usage().used_bytes, driver.usage().limited_tenants), (600, 1));
+    // What the log still holds is the tenant's too, when nobody waits any more.
+    let submit = Input::Submitted { request: 1, records: records(), events: 1 };
+    assert!(matches!(apply(&mut driver, 0, submit)[..], [Action::Append { .. }]));
+    apply(&mut driver, 0, Input::Gone { request: 1 });
+    assert_eq!(refused(&start(&mut driver, 4, 1000, "a")), &Refusal::TenantFull);
+    apply(&mut driver, 0, acked(1, Ok(())));
+    assert!(matches!(start(&mut driver, 5, 1000, "a")[..], [Action::Proceed { request: 5 }]));
+    apply(&mut driver, 0, Input::Gone { request: 5 });
+    assert_eq!((driver.usage().used_bytes, driver.usage().limited_tenants), (0, 0));
+}
+
+#[test]
 fn a_silent_log_keeps_its_bytes_after_the_client_was_refused() {
     let mut driver = driver(10_000);
     waiting(&mut driver, 0, 1);
@@ -115,13 +141,16 @@ fn the_logs_refusals_reach_the_client() {
 
 #[test]
 fn devices_over_their_rate_get_the_first_events_and_a_time() {
-    let rates = DeviceRates::new(DeviceRate { events_per_s: 10, burst_events: 5 }, 10);
-    let mut driver = Driver::new(10_000, Some(rates), RETRY, DEADLINES);
+    let rates = Some(Rates::new(Rate { per_s: 10, burst: 5 }, 10));
+    let quotas = Quotas { device_events: rates, ..Quotas::default() };
+    let mut driver = Driver::new(10_000, quotas, RETRY, DEADLINES);
     start(&mut driver, 0, 1, 100);
-    let ask = |events| DeviceAsk { stream_id: "s".into(), events };
+    let ask = |events| DeviceAsk { stream_id: "s".into(), events, bytes: 0 };
     let out = apply(&mut driver, 0, Input::Parsed { request: 1, asks: vec![ask(3), ask(4)] });
     let [Action::Allow { admitted, retry_after_ms, .. }] = &out[..] else { panic!("{out:?}") };
-    assert_eq!((&admitted[..], *retry_after_ms), (&[3, 2][..], 1001));
+    let events: Vec<u32> = admitted.iter().map(|ask| ask.events).collect();
+    assert_eq!((&events[..], *retry_after_ms), (&[3, 2][..], 1001));
+    assert_eq!(admitted[1].refused_by, Some(Limit::DeviceEvents));
     assert_eq!(driver.usage().limited_devices, 1);
 }
 
@@ -192,7 +221,7 @@ proptest! {
                 Step::Start(bytes) => {
                     next += 1;
                     started.push(next);
-                    Input::Started { request: next, bytes, random: 0 }
+                    Input::Started { request: next, bytes, random: 0, tenant: format!("t{}", next % 3).into() }
                 }
                 Step::Grow(n, bytes) => Input::Grew { request: pick(n), bytes },
                 Step::Submit(n) => Input::Submitted { request: pick(n), records: records(), events: 1 },

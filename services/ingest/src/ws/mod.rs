@@ -14,6 +14,7 @@ mod valve;
 use crate::auth::Credential;
 use crate::delivery::Edge;
 use crate::problem::{Kind, Problem};
+use crate::tls::Peer;
 use crate::upload::authorize;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -53,16 +54,14 @@ pub(crate) struct Upgrade {
 pub(crate) fn upgrade(
     edge: &Edge,
     request: &mut Request<Incoming>,
+    peer: Option<&Peer>,
 ) -> Result<(Response<Full<Bytes>>, Upgrade), Problem> {
     let headers = request.headers();
     let key = shake(headers)?;
     let (named, token) = subprotocols(headers);
     let credential = match token {
-        Some(token) => edge
-            .auth
-            .authenticate(Some(format!("Bearer {token}").as_bytes()))
-            .map_err(|why| Problem::new(Kind::Unauthenticated, why))?,
-        None => authorize(&edge.auth, headers, None)?,
+        Some(token) => edge.authenticate(Some(format!("Bearer {token}").as_bytes()), peer)?,
+        None => authorize(edge, headers, peer, None)?,
     };
     if credential.is_anonymous() && !same_origin(headers) {
         let detail = "without credentials only pages of this server may open a WebSocket";

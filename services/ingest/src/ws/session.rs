@@ -10,7 +10,7 @@ use crate::accept::Phase;
 use crate::auth::Credential;
 use crate::body::Encoding;
 use crate::delivery::{Accepted, Delivery, Edge, Manner, Share};
-use crate::meters::Protocol;
+use crate::meters::{Cut, Protocol};
 use crate::problem::{Kind, Problem};
 use crate::stall::WriteStall;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -67,9 +68,13 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         under_way: FuturesUnordered::new(),
         heard: Instant::now(),
         pinged: false,
+        changes: edge.auth.changes(),
         edge: Arc::clone(&edge),
     };
     if let Err(error) = session.run(phases).await {
+        if matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut) {
+            edge.meters.cut(Cut::WriteStalled);
+        }
         tracing::debug!(%error, "WebSocket ended");
     }
 }
@@ -101,6 +106,8 @@ struct Session {
     under_way: FuturesUnordered<Answering>,
     heard: Instant,
     pinged: bool,
+    /// Told when credentials change.
+    changes: watch::Receiver<u64>,
 }
 
 /// What happened next.
@@ -112,6 +119,8 @@ enum Happened {
     Refused(Problem),
     Silent,
     Draining,
+    /// The credential is worth nothing any more, and why.
+    Lapsed(&'static str),
 }
 
 impl Session {
@@ -133,6 +142,10 @@ impl Session {
                     (self.heard, self.pinged) = (Instant::now(), false);
                     let share = self.share.take();
                     self.allowance.set(FREE_BYTES);
+                    // Also here: what was read in the same moment must not slip through.
+                    if let Err(why) = self.edge.auth.check(&self.credential, (self.edge.now_ms)()) {
+                        return self.lapsed(why).await;
+                    }
                     if let Some(end) = self.message(message, share, draining).await? {
                         return self.close(end.0, end.1).await;
                     }
@@ -143,7 +156,9 @@ impl Session {
                     }
                 }
                 Happened::Refused(problem) => return self.give_up(problem).await,
+                Happened::Lapsed(why) => return self.lapsed(why).await,
                 Happened::Silent if self.pinged => {
+                    self.edge.meters.cut(Cut::Silent);
                     return self
                         .close(CloseCode::Away, "nothing was heard, not even the answer to a ping")
                         .await;
@@ -175,6 +190,7 @@ impl Session {
             problem = refused => Happened::Refused(problem),
             () = sleep_until(silent_at) => Happened::Silent,
             _ = phases.wait_for(|phase| *phase >= Phase::Draining), if !draining => Happened::Draining,
+            why = lapse(&self.edge, &self.credential, &mut self.changes) => Happened::Lapsed(why),
         }
     }
 
@@ -183,7 +199,7 @@ impl Session {
         self.share = Some(match self.share.take() {
             None => {
                 let bytes = FREE_BYTES + STEP_BYTES;
-                (Share::open(&self.edge, bytes as u64).await?, bytes)
+                (Share::open(&self.edge, &self.credential, bytes as u64).await?, bytes)
             }
             Some((mut share, bytes)) => {
                 share.reach((bytes + STEP_BYTES) as u64).await?;
@@ -246,8 +262,18 @@ impl Session {
     async fn give_up(mut self, problem: Problem) -> Result<(), Error> {
         self.edge.meters.answered(Protocol::WebSocket, problem.kind.status());
         self.say(message::refusal(None, &problem)).await?;
-        let code = if problem.kind == Kind::SlowBody { CloseCode::Policy } else { CloseCode::Again };
+        let slow = problem.kind == Kind::SlowBody;
+        if slow {
+            self.edge.meters.cut(Cut::SlowBody);
+        }
+        let code = if slow { CloseCode::Policy } else { CloseCode::Again };
         self.close(code, problem.kind.title()).await
+    }
+
+    /// The credential is worth nothing any more.
+    async fn lapsed(self, why: &'static str) -> Result<(), Error> {
+        self.edge.meters.cut(Cut::Lapsed);
+        self.close(CloseCode::Policy, why).await
     }
 
     async fn unreadable(self, error: Error) -> Result<(), Error> {
@@ -275,8 +301,27 @@ impl Session {
     }
 }
 
+/// Ends when the credential is worth nothing any more. Cancel-safe.
+async fn lapse(edge: &Edge, credential: &Credential, changes: &mut watch::Receiver<u64>) -> &'static str {
+    loop {
+        let now_ms = (edge.now_ms)();
+        if let Err(why) = edge.auth.check(credential, now_ms) {
+            return why;
+        }
+        let left_ms = credential.expires_at_ms.map(|at_ms| u64::try_from(at_ms - now_ms).unwrap_or(0));
+        let left = left_ms.map(|left_ms| Duration::from_millis(left_ms).min(LOOK_AGAIN));
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {}
+        }
+    }
+}
+
+/// Longest sleep towards an expiry: the arrival clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long the client's own goodbye is awaited, so that it can read ours.
-const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_millis(500);
 
 async fn deliver(
     edge: &Edge,
@@ -286,7 +331,7 @@ async fn deliver(
 ) -> Result<Accepted, Problem> {
     let share = match share {
         Some(share) => share,
-        None => Share::open(edge, batch.body.len() as u64).await?,
+        None => Share::open(edge, credential, batch.body.len() as u64).await?,
     };
     let manner = Manner {
         protocol: Protocol::WebSocket,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub const JSON: &str = "application/json";
@@ -40,20 +40,48 @@ impl Reply {
     }
 }
 
+/// What a connection can go over.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 /// A kept connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub fn over(stream: impl Io + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     /// Writes; a server that has closed already is not an error here, its answer may still be readable.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Writes all of it while reading one byte at a time, until the server ends the connection.
+    pub async fn send_and_trickle(&mut self, bytes: &[u8]) {
+        let (mut read, mut write) = tokio::io::split(&mut self.stream);
+        let reading = async {
+            let mut byte = [0; 1];
+            while matches!(read.read(&mut byte).await, Ok(1)) {
+                tokio::time::sleep(Duration::from_millis(1)).await; // the pace, not a wait for something
+            }
+        };
+        let writing = async {
+            let _ = write.write_all(bytes).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = reading => {}
+            () = writing => {}
+        }
     }
 
     pub async fn post(

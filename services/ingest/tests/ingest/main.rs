@@ -3,15 +3,22 @@
 // A test that cannot go on says so by panicking; the lint's exception covers `#[test]` functions only.
 #![allow(clippy::unwrap_used)]
 
+mod authority;
 mod client;
 mod container;
 mod drain;
 mod fake;
 mod faults;
 mod garbage;
+mod issuer;
+mod jwt;
 mod limits;
 mod openapi;
+mod quotas;
+mod reload;
 mod server;
+mod storm;
+mod tls;
 mod verdicts;
 mod websocket;
 mod zstd;

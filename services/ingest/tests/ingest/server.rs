@@ -10,10 +10,11 @@ use evenkeel_telemetry::names::ingest::QUEUE_DEPTH;
 use evenkeel_telemetry::{Emitter, Metrics};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// The arrival clock of every test.
+/// Where the arrival clock of every test begins.
 pub const NOW_MS: i64 = 1_700_000_000_000;
 
 pub struct Server {
@@ -22,6 +23,8 @@ pub struct Server {
     pub metrics: Metrics,
     pub health: Health,
     pub drain: Drain,
+    /// The arrival clock, ms since the epoch; stands still until a test sets it.
+    pub clock: Arc<AtomicI64>,
     running: JoinHandle<Result<(), RunError>>,
 }
 
@@ -38,9 +41,11 @@ pub fn config(changes: &[&str]) -> Config {
 pub async fn start(changes: &[&str]) -> Server {
     let metrics = Metrics::new().unwrap();
     let health = Health::new(metrics.clone());
+    let clock = Arc::new(AtomicI64::new(NOW_MS));
+    let now = Arc::clone(&clock);
     let mut drawn = 0;
     let edges = Edges {
-        now_ms: Arc::new(|| NOW_MS),
+        now_ms: Arc::new(move || now.load(Ordering::SeqCst)),
         random: Box::new(move || {
             drawn += 1000;
             drawn
@@ -56,7 +61,7 @@ pub async fn start(changes: &[&str]) -> Server {
     let drain = Drain::new(Duration::from_secs(60));
     let token = drain.clone();
     let running = tokio::spawn(async move { ingest.run(&token).await });
-    Server { address, log, metrics, health, drain, running }
+    Server { address, log, metrics, health, drain, clock, running }
 }
 
 impl Server {

@@ -19,18 +19,18 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-struct Client {
+pub struct Client {
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Client {
-    async fn open(address: SocketAddr) -> Self {
+    pub async fn open(address: SocketAddr) -> Self {
         let mut client = Self::open_with(address, &[]).await.unwrap();
         assert_eq!(client.json().await["type"], "hello");
         client
     }
 
-    async fn open_with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+    pub async fn open_with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
         let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -39,15 +39,15 @@ impl Client {
         client_async(request, stream).await.map(|(socket, _)| Self { socket })
     }
 
-    async fn send(&mut self, message: &Value) {
+    pub async fn send(&mut self, message: &Value) {
         self.socket.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    async fn next(&mut self) -> Option<Result<Message, Error>> {
+    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         tokio::time::timeout(DEADLINE, self.socket.next()).await.expect("no message before the deadline")
     }
 
-    async fn json(&mut self) -> Value {
+    pub async fn json(&mut self) -> Value {
         loop {
             match self.next().await.expect("the end").unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -59,9 +59,14 @@ impl Client {
 
     /// The code of the server's goodbye; answers that come before it are passed over.
     async fn closed(&mut self) -> CloseCode {
+        self.goodbye().await.0
+    }
+
+    /// Code and reason of the server's goodbye.
+    pub async fn goodbye(&mut self) -> (CloseCode, String) {
         loop {
             match self.next().await.expect("an end without goodbye").unwrap() {
-                Message::Close(Some(frame)) => return frame.code,
+                Message::Close(Some(frame)) => return (frame.code, frame.reason.to_string()),
                 Message::Close(None) => panic!("a goodbye without a code"),
                 _ => {}
             }
@@ -69,7 +74,7 @@ impl Client {
     }
 }
 
-fn batch(id: u64, seqs: std::ops::Range<u64>) -> Value {
+pub fn batch(id: u64, seqs: std::ops::Range<u64>) -> Value {
     let event = |seq| json!({"stream_id": "bowl/1", "ts": 1, "seq": seq, "fields": {"v": 1.5}});
     json!({"id": id, "events": seqs.map(event).collect::<Vec<_>>()})
 }

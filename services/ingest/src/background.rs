@@ -1,0 +1,61 @@
+//! What runs beside the loop: keys that are fetched, files that are read again.
+//!
+//! Owns: the tasks. Never: outlives the service.
+
+use crate::config::Config;
+use crate::delivery::Edge;
+use crate::{jwt, reload};
+use evenkeel_telemetry::{Emitter, event};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+event! {
+    /// Credentials cross a network that may not be trusted.
+    struct TokensInClear<'a> WARN "ingest.tls.off" "listening beyond loopback without TLS: tokens and events can be read on the way, unless an ingress in front ends TLS; set tls.cert-file and tls.key-file" {
+        values { listen: &'a str }
+        limit("", 0);
+    }
+}
+
+/// Whether tokens come over a network in clear text.
+fn tokens_in_clear(config: &Config) -> bool {
+    config.tls.cert_file.as_os_str().is_empty() && !config.listen.ip().is_loopback()
+}
+
+/// Tasks that end with the service.
+pub(crate) struct Background(Vec<JoinHandle<()>>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Background {
+    pub(crate) fn begin(edge: &Arc<Edge>, config: &Config, emitter: &Emitter) -> Self {
+        if tokens_in_clear(config) {
+            TokensInClear { listen: &config.listen.to_string() }.emit(emitter);
+        }
+        let keys = jwt::keep(Arc::clone(edge), config.jwt.clone(), emitter.clone());
+        let files = reload::watch(Arc::clone(edge), config.reload.every.duration(), emitter.clone());
+        Self(vec![tokio::spawn(keys), tokio::spawn(files)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_TOML;
+
+    #[test]
+    fn only_a_network_without_tls_is_warned_of() {
+        let mut config: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        assert!(!tokens_in_clear(&config));
+        config.listen = "0.0.0.0:8080".parse().unwrap();
+        assert!(tokens_in_clear(&config));
+        config.tls.cert_file = "server.pem".into();
+        assert!(!tokens_in_clear(&config));
+    }
+}

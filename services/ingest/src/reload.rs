@@ -1,0 +1,67 @@
+//! Files that are read again while the service runs: credentials, keys, the certificate.
+//!
+//! Owns: when they are looked at. Never: takes a broken file; what is in force stays, and the failure is logged and
+//! counted once per change. Contents are compared, not times: a mounted secret changes by a link.
+
+use crate::delivery::Edge;
+use crate::meters::Reloaded;
+use evenkeel_telemetry::{Emitter, event};
+use std::sync::Arc;
+use std::time::Duration;
+
+event! {
+    /// A changed file could not be taken.
+    struct ReloadFailed<'a> ERROR "ingest.reload.failed" "a changed file cannot be taken; what was in force before stays" {
+        values { what: &'a str, why: &'a str }
+        limit(what, 10_000);
+    }
+}
+
+event! {
+    /// A changed file is in force.
+    struct ReloadDone<'a> INFO "ingest.reload.done" "a changed file is in force" {
+        values { what: &'a str }
+        limit(what, 10_000);
+    }
+}
+
+/// Looks at the files every so often, for ever.
+pub(crate) async fn watch(edge: Arc<Edge>, every: Duration, emitter: Emitter) {
+    loop {
+        tokio::time::sleep(every).await;
+        let (shared, emitter) = (Arc::clone(&edge), emitter.clone());
+        // Reading blocks: a mounted directory may hang.
+        let looked = tokio::task::spawn_blocking(move || look(&shared, &emitter)).await;
+        if looked.is_err() {
+            return; // the service is ending
+        }
+    }
+}
+
+fn look(edge: &Edge, emitter: &Emitter) {
+    tell(edge, emitter, Reloaded::Credentials, edge.auth.reload().map_err(|error| error.to_string()));
+    if let Some(jwt) = edge.auth.jwt() {
+        let looked = jwt.reload((edge.now_ms)()).map_err(|error| error.to_string());
+        if looked != Ok(false) {
+            edge.auth.changed();
+        }
+        tell(edge, emitter, Reloaded::Keys, looked);
+    }
+    if let Some(tls) = &edge.tls {
+        tell(edge, emitter, Reloaded::Certificate, tls.reload().map_err(|error| error.to_string()));
+    }
+}
+
+fn tell(edge: &Edge, emitter: &Emitter, what: Reloaded, outcome: Result<bool, String>) {
+    match outcome {
+        Ok(false) => {}
+        Ok(true) => {
+            edge.meters.reloaded(what, true);
+            ReloadDone { what: what.name() }.emit(emitter);
+        }
+        Err(why) => {
+            edge.meters.reloaded(what, false);
+            ReloadFailed { what: what.name(), why: &why }.emit(emitter);
+        }
+    }
+}
