@@ -126,6 +126,12 @@ impl Credential {
         Arc::new(Self { name: "anonymous".into(), streams: vec![Pattern("*".into())], anonymous: true })
     }
 
+    /// One of the configuration's own, for what comes by a way without credentials.
+    pub(crate) fn of_config(name: &str, streams: &[String]) -> Arc<Self> {
+        let streams = streams.iter().cloned().map(Pattern).collect();
+        Arc::new(Self { name: name.to_owned(), streams, anonymous: false })
+    }
+
     /// Whether nobody was asked for credentials.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.anonymous

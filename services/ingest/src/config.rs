@@ -8,6 +8,7 @@ use crate::clock::ClockLimits;
 use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
 use crate::flush::Flush;
+pub use crate::settings::{Bridge, Mqtt};
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
@@ -50,6 +51,10 @@ pub struct Config {
     pub device: Device,
     /// Of this machine, against the log's.
     pub clock: Clock,
+    /// The MQTT server.
+    pub mqtt: Mqtt,
+    /// Somebody else's MQTT broker.
+    pub bridge: Bridge,
 }
 
 /// Keys of `[connection]`.
@@ -214,7 +219,8 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
-        Ok(())
+        self.mqtt.check(body.size_max.bytes())?;
+        self.bridge.check(in_flight)
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
@@ -308,6 +314,12 @@ mod tests {
             ("body.events-max", "0"),
             ("flush.send-max", "'256KiB'"),
             ("flush.in-flight-max", "0"),
+            ("mqtt.listen", "'localhost'"),
+            ("mqtt.packet-max", "'4KiB'"),
+            ("mqtt.packet-max", "'16MiB'"),
+            ("mqtt.receive-max", "0"),
+            ("mqtt.connections-max", "0"),
+            ("mqtt.keep-alive-max", "'20h'"),
         ] {
             let misfit = with(key, value).unwrap().check().unwrap_err();
             assert_eq!(misfit.key, key, "{misfit}");

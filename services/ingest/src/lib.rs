@@ -5,13 +5,14 @@
 //! (admission is the coalescer's). Keeps: recovery.md "Ingest".
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
-//! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the
-//! log's client, `lanes` what waits in front of it.
+//! `delivery` is what every protocol shares, `ws` the WebSocket, `mqtt` the MQTT server, `bridge` the subscriber of
+//! somebody else's broker, `appending` the thread that owns the log's client, `lanes` what waits in front of it.
 
 mod accept;
 mod appending;
 mod auth;
 mod body;
+mod bridge;
 mod clock;
 mod collect;
 pub mod config;
@@ -22,8 +23,10 @@ mod http;
 mod lanes;
 mod link;
 mod meters;
+mod mqtt;
 mod problem;
 mod run;
+mod settings;
 mod split;
 mod stall;
 mod unpack;
@@ -32,6 +35,7 @@ mod verdict;
 mod ws;
 
 pub use auth::AuthError;
+pub use bridge::BridgeError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use flush::{Flush, FlushControl, PolicyName};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};

@@ -4,6 +4,7 @@
 
 use crate::driver::Usage;
 use crate::lanes::MODES;
+use crate::problem::Kind;
 use crate::verdict::{Reason, Rejected};
 use evenkeel_flush::Mode;
 use evenkeel_telemetry::names::ingest;
@@ -24,15 +25,19 @@ const REASONS: [(Reason, &str); 3] = [
 pub(crate) enum Protocol {
     Http,
     WebSocket,
+    Mqtt,
+    Bridge,
 }
 
 impl Protocol {
-    const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
+    const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Bridge];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Mqtt => "mqtt",
+            Self::Bridge => "bridge",
         }
     }
 }
@@ -54,6 +59,7 @@ pub(crate) struct Meters {
     queue_limit: Gauge,
     limited_devices: Gauge,
     clock_offset: Gauge,
+    metrics: Metrics,
 }
 
 /// Handles of the lanes.
@@ -115,6 +121,7 @@ impl Meters {
             queue_limit: metrics.gauge(&ingest::QUEUE_LIMIT, []),
             limited_devices: metrics.gauge(&ingest::LIMITED_DEVICES, []),
             clock_offset: metrics.gauge(&ingest::CLOCK_OFFSET, []),
+            metrics: metrics.clone(),
         }
     }
 
@@ -136,6 +143,12 @@ impl Meters {
     pub(crate) fn answered(&self, protocol: Protocol, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.spoken[protocol as usize].requests[class].add(1);
+    }
+
+    /// A message of a protocol that has no answers to count it by is refused for good.
+    pub(crate) fn refused(&self, protocol: Protocol, kind: Kind) {
+        // Looked up, not kept: it is rare, and most of the combinations never happen.
+        self.metrics.counter(&ingest::MESSAGES_REFUSED, [protocol.name(), kind.slug()]).add(1);
     }
 
     /// Own clock minus the log's, ms.

@@ -6,6 +6,7 @@
 use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
+use crate::bridge::{self, BridgeError, BridgeSettings, Jitter};
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
@@ -13,11 +14,14 @@ use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
+use crate::mqtt;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
 use evenkeel_telemetry::{Emitter, event};
+use futures::future::OptionFuture;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -81,6 +85,9 @@ pub enum StartError {
     /// The log's topic has no partition.
     #[error("the events topic has no partition; create the topics first")]
     NoPartitions,
+    /// The bridge's files.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
 }
 
 /// Why the service stopped before it was asked to.
@@ -142,6 +149,8 @@ pub struct Ingest {
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
+    mqtt: Option<(TcpListener, SocketAddr)>,
+    bridge: Option<BridgeSettings>,
     flush: FlushControl,
 }
 
@@ -153,16 +162,28 @@ impl Ingest {
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
-        let listen = config.listen;
-        let failed = |source| StartError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, appender, auth, edges, listener, address, flush: FlushControl::default() })
+        let bridge = config.bridge.settings()?;
+        let (listener, address) = bind(config.listen).await?;
+        let mqtt = match config.mqtt.address() {
+            Some(listen) => {
+                // The same rule as for HTTP: without credentials nobody else may reach it.
+                Auth::load(&config.tokens_file, listen)?;
+                Some(bind(listen).await?)
+            }
+            None => None,
+        };
+        let flush = FlushControl::default();
+        Ok(Self { config, appender, auth, edges, listener, address, mqtt, bridge, flush })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The bound address of MQTT, if it is served.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt.as_ref().map(|(_, address)| *address)
     }
 
     /// Changes the flush policy while the service runs.
@@ -172,8 +193,10 @@ impl Ingest {
 
     /// Serves until `drain` begins, then finishes what is in flight within `drain-timeout`, or the drain's
     /// own deadline if that is sooner.
-    pub async fn run(self, drain: &Drain) -> Result<(), RunError> {
+    pub async fn run(mut self, drain: &Drain) -> Result<(), RunError> {
         let config = self.config;
+        // What the bridge keeps until it is settled has no request to be charged to.
+        let budget_bytes = config.in_flight_max.bytes() - config.bridge.kept_bytes_max();
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
             auth: self.auth,
@@ -182,13 +205,15 @@ impl Ingest {
             now_ms: Arc::clone(&self.edges.now_ms),
             traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
-            in_flight_bytes_max: config.in_flight_max.bytes(),
+            in_flight_bytes_max: budget_bytes,
             rated: config.device.rate_max > 0,
             web_socket: config.web_socket_limits(),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
-        // Room for every request there can be: each has one append at most.
-        let (jobs, waiting_jobs) = blocking::sync_channel(config.connections_max);
+        // Room for every request there can be: each has one append at most. (Of connections with several messages
+        // under way more than that on average; what finds no room is refused as if the log had none.)
+        let appends_max = config.connections_max + config.mqtt.connections_max;
+        let (jobs, waiting_jobs) = blocking::sync_channel(appends_max + usize::from(config.bridge.receive_max));
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
         let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
@@ -209,11 +234,20 @@ impl Ingest {
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
-        let server =
-            tokio::spawn(serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases));
+        let server = tokio::spawn(serve_all(
+            serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases.clone()),
+            self.mqtt.map(|(listener, address)| {
+                tracing::info!(%address, "ingest serves MQTT");
+                mqtt::serve(listener, Arc::clone(&edge), config.mqtt.limits(), phases.clone())
+            }),
+            self.bridge.map(|settings| {
+                let (jitter, emitter) = (Jitter::new((self.edges.random)()), self.edges.emitter.clone());
+                bridge::run(settings, Arc::clone(&edge), jitter, emitter, phases)
+            }),
+        ));
         let core = Core {
             driver: Driver::new(
-                config.in_flight_max.bytes(),
+                budget_bytes,
                 config.device_rates(),
                 config.retry_hint(),
                 config.deadlines(),
@@ -241,6 +275,22 @@ impl Ingest {
         }
         result
     }
+}
+
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Every protocol until its own end; they are one task, so that one that panics is seen at once.
+async fn serve_all(
+    http: impl Future<Output = ()>,
+    mqtt: Option<impl Future<Output = ()>>,
+    bridge: Option<impl Future<Output = ()>>,
+) {
+    tokio::join!(http, OptionFuture::from(mqtt), OptionFuture::from(bridge));
 }
 
 /// The loop around the driver.

@@ -18,6 +18,8 @@ pub const NOW_MS: i64 = 1_700_000_000_000;
 
 pub struct Server {
     pub address: SocketAddr,
+    /// Where MQTT is served; without `mqtt.listen` nowhere.
+    pub mqtt: Option<SocketAddr>,
     pub log: Fake,
     pub metrics: Metrics,
     pub health: Health,
@@ -36,6 +38,11 @@ pub fn config(changes: &[&str]) -> Config {
 }
 
 pub async fn start(changes: &[&str]) -> Server {
+    start_on(changes, Fake::new()).await
+}
+
+/// As [`start`], on a log that others may use too.
+pub async fn start_on(changes: &[&str], log: Fake) -> Server {
     let metrics = Metrics::new().unwrap();
     let health = Health::new(metrics.clone());
     let mut drawn = 0;
@@ -50,13 +57,12 @@ pub async fn start(changes: &[&str]) -> Server {
         clock: None,
         log_system: "test",
     };
-    let log = Fake::new();
     let ingest = Ingest::new(config(changes), Box::new(log.clone()), edges).await.unwrap();
-    let address = ingest.address();
+    let (address, mqtt) = (ingest.address(), ingest.mqtt_address());
     let drain = Drain::new(Duration::from_secs(60));
     let token = drain.clone();
     let running = tokio::spawn(async move { ingest.run(&token).await });
-    Server { address, log, metrics, health, drain, running }
+    Server { address, mqtt, log, metrics, health, drain, running }
 }
 
 impl Server {

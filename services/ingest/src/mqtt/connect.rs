@@ -1,0 +1,174 @@
+//! A CONNECT: what a client asks for, whether it may come in, and the answer.
+//!
+//! Owns: the closed list of reasons to send a client away. A token is the password, or the user name where there is
+//! no password.
+
+use super::MqttLimits;
+use super::reply::{Manners, reason};
+use crate::auth::{Auth, Credential};
+use mqtt_protocol_core::mqtt::connection::Version;
+use mqtt_protocol_core::mqtt::packet::{
+    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Packet, Property, ReceiveMaximum, RetainAvailable,
+    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
+    WildcardSubscriptionAvailable, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Least packet size of a client at which reason strings are sent, bytes.
+const EXPLAIN_BYTES_MIN: u32 = 512;
+/// The answer of version 3.1.1 to a version that is neither 3.1.1 nor 5.
+pub(super) const UNKNOWN_VERSION: [u8; 4] = [0x20, 2, 0, 1];
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) manners: Manners,
+    pub(super) client_id: String,
+    token: Option<Vec<u8>>,
+    keep_alive_s: u16,
+    clean: bool,
+    will: bool,
+    method: bool,
+}
+
+impl Asked {
+    /// Reads a CONNECT; `None` if it is another packet.
+    pub(super) fn of(packet: &Packet) -> Option<Self> {
+        match packet {
+            Packet::V3_1_1Connect(packet) => Some(Self {
+                manners: Manners { version: Version::V3_1_1, explain: false },
+                client_id: packet.client_id().to_owned(),
+                token: packet.password().or(packet.user_name().map(str::as_bytes)).map(<[u8]>::to_vec),
+                keep_alive_s: packet.keep_alive(),
+                clean: packet.clean_session(),
+                will: packet.will_flag(),
+                method: false,
+            }),
+            Packet::V5_0Connect(packet) => {
+                let (mut explain, mut method) = (true, false);
+                for property in packet.props() {
+                    match property {
+                        Property::RequestProblemInformation(asked) => explain &= asked.val() != 0,
+                        Property::MaximumPacketSize(size) => explain &= size.val() >= EXPLAIN_BYTES_MIN,
+                        Property::AuthenticationMethod(_) => method = true,
+                        _ => {}
+                    }
+                }
+                Some(Self {
+                    manners: Manners { version: Version::V5_0, explain },
+                    client_id: packet.client_id().to_owned(),
+                    token: packet.password().or(packet.user_name().map(str::as_bytes)).map(<[u8]>::to_vec),
+                    keep_alive_s: packet.keep_alive(),
+                    clean: packet.clean_start(),
+                    will: packet.will_flag(),
+                    method,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it may come in.
+    pub(super) fn judge(&self, auth: &Auth) -> Result<Arc<Credential>, Unwelcome> {
+        if self.method {
+            return Err(Unwelcome::Method);
+        }
+        if self.manners.version != Version::V5_0 && self.client_id.is_empty() && !self.clean {
+            return Err(Unwelcome::ClientId);
+        }
+        let header = self.token.as_ref().map(|token| [b"Bearer ", token.as_slice()].concat());
+        let credential = auth.authenticate(header.as_deref()).map_err(|why| match header {
+            Some(_) => Unwelcome::Credential(why),
+            None => Unwelcome::Credential("the token is missing: send it as the password"),
+        })?;
+        if self.will { Err(Unwelcome::Will) } else { Ok(credential) }
+    }
+
+    /// How long it may be silent: what it asked for, at most what we allow. One and a half times that ends it.
+    pub(super) fn keep_alive(&self, limits: &MqttLimits) -> Duration {
+        match self.keep_alive_s {
+            0 => limits.keep_alive_max,
+            asked => limits.keep_alive_max.min(Duration::from_secs(asked.into())),
+        }
+    }
+
+    /// The answer to a client that may come in; `assigned` is the name it got.
+    pub(super) fn welcome(&self, limits: &MqttLimits, assigned: Option<&str>) -> Result<Packet, MqttError> {
+        if self.manners.version != Version::V5_0 {
+            let code = ConnectReturnCode::Accepted;
+            return Ok(v3_1_1::Connack::builder().session_present(false).return_code(code).build()?.into());
+        }
+        let mut properties: Vec<Property> = vec![
+            // What a client may leave unsaid is said: it makes a difference to most of them.
+            SessionExpiryInterval::new(0)?.into(),
+            ReceiveMaximum::new(limits.receive_max)?.into(),
+            MaximumQos::new(1)?.into(),
+            RetainAvailable::new(0)?.into(),
+            MaximumPacketSize::new(u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX))?.into(),
+            WildcardSubscriptionAvailable::new(0)?.into(),
+            SubscriptionIdentifierAvailable::new(0)?.into(),
+            SharedSubscriptionAvailable::new(0)?.into(),
+        ];
+        if let Some(name) = assigned {
+            properties.push(AssignedClientIdentifier::new(name)?.into());
+        }
+        let keep_alive_s = u16::try_from(self.keep_alive(limits).as_secs()).unwrap_or(u16::MAX);
+        if keep_alive_s != self.keep_alive_s {
+            properties.push(ServerKeepAlive::new(keep_alive_s)?.into());
+        }
+        let packet = v5_0::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
+        Ok(packet.props(properties).build()?.into())
+    }
+}
+
+/// Why a client is sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unwelcome {
+    /// No credential, or none we know.
+    Credential(&'static str),
+    /// A session without a name.
+    ClientId,
+    /// A last will: nobody could receive it.
+    Will,
+    /// Authentication by an exchange.
+    Method,
+    /// The service is shutting down.
+    Draining,
+}
+
+impl Unwelcome {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Credential(why) => why,
+            Self::ClientId => "without a client id only a clean session is possible",
+            Self::Will => "this server hands no messages out, so it takes no last will",
+            Self::Method => "send the token as the password; no authentication method is known",
+            Self::Draining => "the server is shutting down",
+        }
+    }
+
+    /// The answer.
+    pub(super) fn answer(self, version: Version) -> Result<Packet, MqttError> {
+        if version != Version::V5_0 {
+            let code = match self {
+                // 4 would be a bad user name or password; clients show it as what it is.
+                Self::Credential(_) => ConnectReturnCode::BadUserNameOrPassword,
+                Self::ClientId => ConnectReturnCode::IdentifierRejected,
+                Self::Draining => ConnectReturnCode::ServerUnavailable,
+                Self::Will | Self::Method => ConnectReturnCode::NotAuthorized,
+            };
+            return Ok(v3_1_1::Connack::builder().session_present(false).return_code(code).build()?.into());
+        }
+        let code = match self {
+            Self::Credential(_) => ConnectReasonCode::NotAuthorized,
+            Self::ClientId => ConnectReasonCode::ClientIdentifierNotValid,
+            Self::Will => ConnectReasonCode::ImplementationSpecificError,
+            Self::Method => ConnectReasonCode::BadAuthenticationMethod,
+            Self::Draining => ConnectReasonCode::ServerUnavailable,
+        };
+        let packet = v5_0::Connack::builder().session_present(false).reason_code(code);
+        Ok(packet.props(reason(self.words()).into_iter().collect::<Vec<_>>()).build()?.into())
+    }
+}
