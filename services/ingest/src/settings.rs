@@ -154,7 +154,12 @@ impl Bridge {
             "must be set, differ between instances and stay the same over restarts (the name of the pod or machine): \
              the broker keeps what was not acknowledged under it",
         )?;
-        check("bridge.filter", &self.filter, !self.filter.is_empty(), "must name topics, as streams/+/events")?;
+        check(
+            "bridge.filter",
+            &self.filter,
+            !self.filter.is_empty(),
+            "must name topics, as streams/+/events",
+        )?;
         check(
             "bridge.share-group",
             &self.share_group,

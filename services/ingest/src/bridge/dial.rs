@@ -37,12 +37,14 @@ impl Dial {
             builder.set_ca_file(ca_file)?;
             Ok(builder.build())
         };
-        let tls = match ca_file.as_os_str().is_empty() {
-            true => None,
-            false => Some(trusting().map_err(|source| {
-                BridgeError::Authority { path: ca_file.display().to_string(), source }
-            })?),
-        };
+        let tls =
+            match ca_file.as_os_str().is_empty() {
+                true => None,
+                false => Some(trusting().map_err(|source| BridgeError::Authority {
+                    path: ca_file.display().to_string(),
+                    source,
+                })?),
+            };
         Ok(Self { address: address.to_owned(), timeout, tls })
     }
 

@@ -50,7 +50,9 @@ pub enum BridgeError {
     #[error("bridge.password-file: {0}")]
     Password(#[from] SecretError),
     /// The certificate authority.
-    #[error("bridge.ca-file {path}: {source}; name a PEM file with the authority that signed the broker's certificate")]
+    #[error(
+        "bridge.ca-file {path}: {source}; name a PEM file with the authority that signed the broker's certificate"
+    )]
     Authority {
         /// The file.
         path: String,

@@ -69,6 +69,14 @@ struct Session {
     under_way: FuturesOrdered<BoxFuture<'static, (Option<u16>, Settled)>>,
 }
 
+/// What happened next.
+enum Happened {
+    Done(Option<u16>, Settled),
+    Read(io::Result<usize>),
+    PingDue,
+    Draining,
+}
+
 /// Connects, subscribes and serves until the connection ends or the service leaves.
 pub(super) async fn serve(shared: &Arc<Shared>, phases: &mut watch::Receiver<Phase>) -> Ended {
     let lost = |broke: Broke, worked| Ended::Lost { why: broke.to_string(), worked };
@@ -106,7 +114,7 @@ async fn open(shared: &Arc<Shared>, phases: watch::Receiver<Phase>) -> Result<Se
         connect = connect.user_name(&*settings.user)?;
     }
     if let Some(password) = &settings.password {
-        connect = connect.password(password.expose().as_bytes())?;
+        connect = connect.password(password.expose())?;
     }
     wire.say(connect.build()?.into())?;
     wire.flush().await?;
@@ -175,47 +183,64 @@ impl Session {
     async fn run(mut self) -> Result<(), Broke> {
         let mut draining = false;
         loop {
-            while !draining && !self.is_full() {
-                match self.wire.take() {
-                    None => break,
-                    // Room for receive-max packets of any size was set aside when the service started.
-                    Some(Taken::Room(_)) => self.wire.go_on(),
-                    Some(Taken::Packet(packet)) => self.heard(packet)?,
-                    Some(Taken::Broken(error)) => {
-                        self.flush().await?; // what the broker is told about it
-                        return Err(error.into());
-                    }
-                }
+            if !draining {
+                self.take_all().await?;
             }
             if draining && self.under_way.is_empty() {
                 return self.leave().await;
             }
             self.flush().await?;
-            let keep_alive = self.shared.settings.keep_alive;
             let reading = !draining && !self.is_full();
-            tokio::select! {
-                Some((packet_id, settled)) = self.under_way.next() => match settled {
-                    Settled::Yes => self.acknowledge(packet_id)?,
-                    // Acknowledgements keep their order: behind this one there are no more.
-                    Settled::No => return self.leave().await,
-                },
-                read = self.wire.fill(), if reading => match read? {
+            match self.next(reading, draining).await {
+                Happened::Done(packet_id, Settled::Yes) => self.acknowledge(packet_id)?,
+                // Acknowledgements keep their order: behind this one there are no more.
+                Happened::Done(_, Settled::No) => return self.leave().await,
+                Happened::Read(read) => match read? {
                     0 => return Err(Broke::Closed),
                     _ => self.heard = Instant::now(),
                 },
-                () = sleep_until(self.ping_at) => {
-                    // While nothing is read, the answer to a ping is not heard either.
-                    if !reading {
-                        self.heard = Instant::now();
-                    } else if self.heard.elapsed() > keep_alive * 3 / 2 {
-                        return Err(Broke::Said(format!("nothing was heard for {keep_alive:?} and a half")));
-                    }
-                    self.ping_at = Instant::now() + keep_alive / 2;
-                    self.wire.say(v5_0::Pingreq::builder().build()?.into())?;
-                }
-                _ = self.phases.wait_for(|phase| *phase >= Phase::Draining), if !draining => draining = true,
+                Happened::PingDue => self.ping(reading)?,
+                Happened::Draining => draining = true,
             }
         }
+    }
+
+    async fn next(&mut self, reading: bool, draining: bool) -> Happened {
+        tokio::select! {
+            Some((packet_id, settled)) = self.under_way.next() => Happened::Done(packet_id, settled),
+            read = self.wire.fill(), if reading => Happened::Read(read),
+            () = sleep_until(self.ping_at) => Happened::PingDue,
+            _ = self.phases.wait_for(|phase| *phase >= Phase::Draining), if !draining => Happened::Draining,
+        }
+    }
+
+    /// Everything that was read.
+    async fn take_all(&mut self) -> Result<(), Broke> {
+        while !self.is_full() {
+            match self.wire.take() {
+                None => break,
+                // Room for receive-max packets of any size was set aside when the service started.
+                Some(Taken::Room(_)) => self.wire.go_on(),
+                Some(Taken::Packet(packet)) => self.heard(packet)?,
+                Some(Taken::Broken(error)) => {
+                    self.flush().await?; // what the broker is told about it
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, reading: bool) -> Result<(), Broke> {
+        let keep_alive = self.shared.settings.keep_alive;
+        // While nothing is read, the answer to a ping is not heard either.
+        if !reading {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() > keep_alive * 3 / 2 {
+            return Err(Broke::Said(format!("nothing was heard for {keep_alive:?} and a half")));
+        }
+        self.ping_at = Instant::now() + keep_alive / 2;
+        Ok(self.wire.say(v5_0::Pingreq::builder().build()?.into())?)
     }
 
     fn is_full(&self) -> bool {

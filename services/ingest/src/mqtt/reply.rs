@@ -15,7 +15,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 const REASON_BYTES_MAX: usize = 200;
 
 /// How a client wants to be spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Manners {
     pub(super) version: Version,
     /// It takes reason strings on every packet, not only on those that end something.

@@ -176,7 +176,10 @@ impl Session {
                 break end;
             }
             if draining && self.under_way.is_empty() {
-                break End::Told(DisconnectReasonCode::ServerShuttingDown, "the server is shutting down".into());
+                break End::Told(
+                    DisconnectReasonCode::ServerShuttingDown,
+                    "the server is shutting down".into(),
+                );
             }
             self.wire.flush().await?;
             match self.next(claim, &mut phases, draining).await {
@@ -204,12 +207,7 @@ impl Session {
         self.leave(end).await
     }
 
-    async fn next(
-        &mut self,
-        claim: &Claim,
-        phases: &mut watch::Receiver<Phase>,
-        draining: bool,
-    ) -> Happened {
+    async fn next(&mut self, claim: &Claim, phases: &mut watch::Receiver<Phase>, draining: bool) -> Happened {
         let reading = !draining && !self.is_full();
         // A packet with a share has the driver's deadline; what we do not read we cannot hear.
         let listening = reading && self.share.is_none();
@@ -297,8 +295,7 @@ impl Session {
         self.at_qos_0 += usize::from(packet_id.is_none());
         let (shared, credential) = (Arc::clone(&self.shared), Arc::clone(&self.credential));
         let delivering = async move {
-            let carrier =
-                Carrier { protocol: Protocol::Mqtt, credential: &credential, shape: &shared.shape };
+            let carrier = Carrier { protocol: Protocol::Mqtt, credential: &credential, shape: &shared.shape };
             let result = deliver(&shared.edge, carrier, share, message).await;
             Outcome { packet_id, result }
         };

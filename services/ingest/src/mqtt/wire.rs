@@ -89,7 +89,9 @@ impl<R: RoleType, S: AsyncRead + AsyncWrite + Unpin> Wire<R, S> {
             if self.left == 0 {
                 match size_of(&self.input) {
                     Size::Unknown => return None,
-                    Size::Bytes(bytes) if !self.agreed && (FREE_BYTES + 1..=self.packet_bytes_max).contains(&bytes) => {
+                    Size::Bytes(bytes)
+                        if !self.agreed && (FREE_BYTES + 1..=self.packet_bytes_max).contains(&bytes) =>
+                    {
                         return Some(Taken::Room(bytes));
                     }
                     Size::Bytes(bytes) => self.left = bytes,

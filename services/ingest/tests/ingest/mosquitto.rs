@@ -60,7 +60,8 @@ impl Broker {
     /// Writes down what it holds.
     pub async fn save(&self) {
         let file = self.dir.path().join("mosquitto.db");
-        let written = || fs::metadata(&file).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let written =
+            || fs::metadata(&file).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let before = written();
         let kill = Command::new("kill").args(["-USR1", &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());

@@ -2,7 +2,9 @@
 
 use crate::client::{DEADLINE, JSON, post};
 use crate::fake::Mode;
-use crate::mqtt_bytes::{BOTH, Connect, DISCONNECT, PINGREQ, PINGRESP, PUBACK, Raw, V3, V5, publish, publish_with};
+use crate::mqtt_bytes::{
+    BOTH, Connect, DISCONNECT, PINGREQ, PINGRESP, PUBACK, Raw, V3, V5, publish, publish_with,
+};
 use crate::server::{Server, start, until};
 use evenkeel_chassis::drain::Cause;
 use evenkeel_codec::encode_batch;

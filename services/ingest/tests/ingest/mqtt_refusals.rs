@@ -67,14 +67,14 @@ async fn version_5_is_told_what_there_is() {
     assert_eq!((answer.body[0], answer.body[1]), (0, 0), "no session, success");
     let properties = &answer.body[3..];
     for part in [
-        &[33, 0, 7][..],          // receive maximum
-        &[36, 1],                 // maximum QoS
-        &[37, 0],                 // no retained messages
-        &[39, 0, 4, 0, 0],        // 256 KiB at most
-        &[40, 0],                 // no wildcards
-        &[42, 0],                 // no shared subscriptions
-        &[19, 0, 30],             // keep-alive of the server
-        &[17, 0, 0, 0, 0],        // the session ends with the connection
+        &[33, 0, 7][..],   // receive maximum
+        &[36, 1],          // maximum QoS
+        &[37, 0],          // no retained messages
+        &[39, 0, 4, 0, 0], // 256 KiB at most
+        &[40, 0],          // no wildcards
+        &[42, 0],          // no shared subscriptions
+        &[19, 0, 30],      // keep-alive of the server
+        &[17, 0, 0, 0, 0], // the session ends with the connection
         &[&[18, 0][..], &[10], b"evenkeel-0"].concat(),
     ] {
         assert!(properties.windows(part.len()).any(|w| w == part), "{part:?} is not in {properties:?}");
@@ -162,7 +162,8 @@ const PUBLISH_FIRST: [u8; 6] = [0x30, 4, 0, 1, b't', b'x'];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_the_password_or_the_user_and_opens_its_streams() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "[[credential]]\nname = \"a\"\ntoken = \"0123456789abcdef\"\nstreams = [\"bowl/*\"]").unwrap();
+    writeln!(file, "[[credential]]\nname = \"a\"\ntoken = \"0123456789abcdef\"\nstreams = [\"bowl/*\"]")
+        .unwrap();
     let tokens = format!("tokens-file={}", file.path().display());
     let (server, address) = serve(&[&tokens]).await;
     let (token, wrong) = ("0123456789abcdef", "0123456789abcdeX");
@@ -170,7 +171,10 @@ async fn a_token_is_the_password_or_the_user_and_opens_its_streams() {
         let code = if level == V5 { 0x87 } else { 4 };
         let new = Connect::new(level, "d");
         assert_eq!(sent_away(address, new).await.0, code);
-        assert_eq!(sent_away(address, Connect { user: Some("u"), password: Some(wrong), ..new }).await.0, code);
+        assert_eq!(
+            sent_away(address, Connect { user: Some("u"), password: Some(wrong), ..new }).await.0,
+            code
+        );
         let (code_of, text_of) = sent_away(address, Connect { user: Some(wrong), ..new }).await;
         assert_eq!((code_of, text_of.contains("not known")), (code, level == V5));
         for connect in
