@@ -219,7 +219,7 @@ impl Config {
                 "must be at least 1 and not absurdly large",
             )?;
         }
-        self.mqtt.check(body.size_max.bytes())?;
+        self.mqtt.check()?;
         self.bridge.check(in_flight)
     }
 
@@ -316,7 +316,6 @@ mod tests {
             ("flush.in-flight-max", "0"),
             ("mqtt.listen", "'localhost'"),
             ("mqtt.packet-max", "'4KiB'"),
-            ("mqtt.packet-max", "'16MiB'"),
             ("mqtt.receive-max", "0"),
             ("mqtt.connections-max", "0"),
             ("mqtt.keep-alive-max", "'20h'"),

@@ -239,7 +239,12 @@ impl Ingest {
             serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases.clone()),
             self.mqtt.map(|(listener, address)| {
                 tracing::info!(%address, "ingest serves MQTT");
-                mqtt::serve(listener, Arc::clone(&edge), config.mqtt.limits(), phases.clone())
+                mqtt::serve(
+                    listener,
+                    Arc::clone(&edge),
+                    config.mqtt.limits(config.body.size_max.bytes()),
+                    phases.clone(),
+                )
             }),
             self.bridge.map(|settings| {
                 let (jitter, emitter) = (Jitter::new((self.edges.random)()), self.edges.emitter.clone());

@@ -23,7 +23,7 @@ pub struct Mqtt {
     pub listen: String,
     /// Most open connections.
     pub connections_max: usize,
-    /// Largest packet.
+    /// Largest packet; body.size-max where that is less.
     pub packet_max: PositiveBytes,
     /// Most messages of a connection without an acknowledgement.
     pub receive_max: u16,
@@ -97,7 +97,7 @@ impl Mqtt {
         self.listen.parse().ok()
     }
 
-    pub(crate) fn check(&self, body_bytes_max: u64) -> Result<(), ConfigMisfit> {
+    pub(crate) fn check(&self) -> Result<(), ConfigMisfit> {
         check(
             "mqtt.listen",
             &self.listen,
@@ -107,8 +107,8 @@ impl Mqtt {
         check(
             "mqtt.packet-max",
             &self.packet_max,
-            (PACKET_BYTES_MIN..=body_bytes_max).contains(&self.packet_max.bytes()),
-            "must be at least 8KiB and at most body.size-max",
+            self.packet_max.bytes() >= PACKET_BYTES_MIN,
+            "must be at least 8KiB",
         )?;
         let counts = "must be at least 1 and not absurdly large";
         check("mqtt.receive-max", self.receive_max, (1..=10_000).contains(&self.receive_max), counts)?;
@@ -118,10 +118,11 @@ impl Mqtt {
         check("mqtt.keep-alive-max", &self.keep_alive_max, is_keep_alive(&self.keep_alive_max), keep_alive)
     }
 
-    pub(crate) fn limits(&self) -> MqttLimits {
+    pub(crate) fn limits(&self, body_bytes_max: u64) -> MqttLimits {
         MqttLimits {
             connections_max: self.connections_max,
-            packet_bytes_max: usize::try_from(self.packet_max.bytes()).unwrap_or(usize::MAX),
+            packet_bytes_max: usize::try_from(self.packet_max.bytes().min(body_bytes_max))
+                .unwrap_or(usize::MAX),
             receive_max: self.receive_max,
             connect_timeout: self.connect_timeout.duration(),
             keep_alive_max: self.keep_alive_max.duration(),

@@ -183,9 +183,6 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
 async fn a_broker_that_sends_us_away_is_asked_again_and_http_goes_on() {
     let broker = Played::new().await;
     let server = broker.instance(&["in-flight-max=64MiB"]).await;
-    // Room for 32 messages of 256 KiB is set aside.
-    until("the budget is known", || server.metrics.gauge(&QUEUE_LIMIT, []).get() > 0.0).await;
-    assert_eq!(server.metrics.gauge(&QUEUE_LIMIT, []).get(), f64::from(56 << 20));
     for answer in [&[0x20, 3, 0, 0x87, 0][..], b"HTTP/1.1 400", &[0x20, 0xff, 0xff, 0xff, 0xff], &[]] {
         let (stream, _) = broker.0.accept().await.unwrap();
         let mut raw = Raw::new(stream);
@@ -194,6 +191,8 @@ async fn a_broker_that_sends_us_away_is_asked_again_and_http_goes_on() {
     }
     assert!(server.health.ready().well && !is_connected(&server));
     assert_eq!(post(server.address, "/v1/streams/s/events", JSON, r#"{"ts":1}"#).await.status, 200);
+    let budget = server.metrics.gauge(&QUEUE_LIMIT, []).get();
+    assert_eq!(budget, f64::from(56 << 20), "room for 32 messages of 256 KiB is set aside");
     let (raw, _) = broker.subscribed().await;
     until("it is connected", || is_connected(&server)).await;
     drop(raw);
