@@ -17,6 +17,7 @@ mod clock;
 mod collect;
 pub mod config;
 mod delivery;
+mod doors;
 pub mod driver;
 mod flush;
 mod http;

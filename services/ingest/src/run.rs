@@ -6,22 +6,20 @@
 use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
-use crate::bridge::{self, BridgeError, BridgeSettings, Jitter};
+use crate::bridge::BridgeError;
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
+use crate::doors::Doors;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::meters::Meters;
-use crate::mqtt;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, AppendError, Appender};
 use evenkeel_telemetry::{Emitter, event};
-use futures::future::OptionFuture;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -149,8 +147,7 @@ pub struct Ingest {
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
-    mqtt: Option<(TcpListener, SocketAddr)>,
-    bridge: Option<BridgeSettings>,
+    doors: Doors,
     flush: FlushControl,
 }
 
@@ -162,18 +159,10 @@ impl Ingest {
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
-        let bridge = config.bridge.settings()?;
         let (listener, address) = bind(config.listen).await?;
-        let mqtt = match config.mqtt.address() {
-            Some(listen) => {
-                // The same rule as for HTTP: without credentials nobody else may reach it.
-                Auth::load(&config.tokens_file, listen)?;
-                Some(bind(listen).await?)
-            }
-            None => None,
-        };
+        let doors = Doors::open(&config).await?;
         let flush = FlushControl::default();
-        Ok(Self { config, appender, auth, edges, listener, address, mqtt, bridge, flush })
+        Ok(Self { config, appender, auth, edges, listener, address, doors, flush })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
@@ -183,7 +172,7 @@ impl Ingest {
 
     /// The bound address of MQTT, if it is served.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
-        self.mqtt.as_ref().map(|(_, address)| *address)
+        self.doors.mqtt_address()
     }
 
     /// Changes the flush policy while the service runs.
@@ -235,22 +224,14 @@ impl Ingest {
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
-        let server = tokio::spawn(serve_all(
-            serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases.clone()),
-            self.mqtt.map(|(listener, address)| {
-                tracing::info!(%address, "ingest serves MQTT");
-                mqtt::serve(
-                    listener,
-                    Arc::clone(&edge),
-                    config.mqtt.limits(config.body.size_max.bytes()),
-                    phases.clone(),
-                )
-            }),
-            self.bridge.map(|settings| {
-                let (jitter, emitter) = (Jitter::new((self.edges.random)()), self.edges.emitter.clone());
-                bridge::run(settings, Arc::clone(&edge), jitter, emitter, phases)
-            }),
-        ));
+        // Drawn only for who uses it: the hints of the others stay as they are.
+        let random = if config.bridge.is_on() { (self.edges.random)() } else { 0 };
+        let others = self.doors.serve(&config, &edge, &phases, (random, self.edges.emitter.clone()));
+        let http = serve(self.listener, Arc::clone(&edge), config.connection_limits(), phases);
+        // One task, so that a protocol that panics is seen at once.
+        let server = tokio::spawn(async move {
+            tokio::join!(http, others);
+        });
         let core = Core {
             driver: Driver::new(budget_bytes, config.device_rates(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),
@@ -278,20 +259,12 @@ impl Ingest {
     }
 }
 
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Listens there.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
-}
-
-/// Every protocol until its own end; they are one task, so that one that panics is seen at once.
-async fn serve_all(
-    http: impl Future<Output = ()>,
-    mqtt: Option<impl Future<Output = ()>>,
-    bridge: Option<impl Future<Output = ()>>,
-) {
-    tokio::join!(http, OptionFuture::from(mqtt), OptionFuture::from(bridge));
 }
 
 /// The loop around the driver.

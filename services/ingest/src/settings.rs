@@ -106,7 +106,7 @@ impl Mqtt {
         )?;
         check(
             "mqtt.packet-max",
-            &self.packet_max,
+            self.packet_max,
             self.packet_max.bytes() >= PACKET_BYTES_MIN,
             "must be at least 8KiB",
         )?;
@@ -115,7 +115,7 @@ impl Mqtt {
         let connections_max = self.connections_max;
         check("mqtt.connections-max", connections_max, (1..=1_000_000).contains(&connections_max), counts)?;
         let keep_alive = "must be 1s to 65535s, which is all the protocol can say";
-        check("mqtt.keep-alive-max", &self.keep_alive_max, is_keep_alive(&self.keep_alive_max), keep_alive)
+        check("mqtt.keep-alive-max", self.keep_alive_max, is_keep_alive(&self.keep_alive_max), keep_alive)
     }
 
     pub(crate) fn limits(&self, body_bytes_max: u64) -> MqttLimits {
@@ -181,15 +181,15 @@ impl Bridge {
         )?;
         check(
             "bridge.packet-max",
-            &self.packet_max,
+            self.packet_max,
             self.packet_max.bytes() >= PACKET_BYTES_MIN,
             "must be at least 8KiB",
         )?;
         let keep_alive = "must be 1s to 65535s, which is all the protocol can say";
-        check("bridge.keep-alive", &self.keep_alive, is_keep_alive(&self.keep_alive), keep_alive)?;
+        check("bridge.keep-alive", self.keep_alive, is_keep_alive(&self.keep_alive), keep_alive)?;
         check(
             "bridge.backoff-max",
-            &self.backoff_max,
+            self.backoff_max,
             self.backoff_max.duration() >= self.backoff_min.duration(),
             "must not be less than bridge.backoff-min",
         )
