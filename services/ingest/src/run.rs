@@ -201,9 +201,8 @@ impl Ingest {
         });
         // Room for every request there can be: each has one append at most. (Of connections with several messages
         // under way more than that on average; what finds no room is refused as if the log had none.)
-        let appends_max = config.connections_max + config.mqtt.connections_max;
-        let (jobs, waiting_jobs) =
-            blocking::sync_channel(appends_max + usize::from(config.bridge.receive_max));
+        let appends_max = config.connections_max + self.doors.requests_max(&config);
+        let (jobs, waiting_jobs) = blocking::sync_channel(appends_max);
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
         let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };

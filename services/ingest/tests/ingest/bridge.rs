@@ -8,6 +8,13 @@ use crate::mqtt_bytes::{DISCONNECT, PUBACK, Raw, V5, publish};
 use crate::server::{Server, start, until};
 use evenkeel_chassis::drain::Cause;
 use evenkeel_telemetry::names::ingest::{CONNECTIONS, MESSAGES_REFUSED, QUEUE_LIMIT};
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509Name};
 use std::collections::BTreeSet;
 use tokio::net::TcpListener;
 
@@ -255,6 +262,57 @@ async fn what_mosquitto_held_when_it_was_killed_is_stored_when_it_is_back() {
     assert!(!seqs(&a).is_empty() && !seqs(&b).is_empty());
     a.stop().await;
     b.stop().await;
+}
+
+/// A key and a certificate for `localhost` that is its own authority, both PEM.
+fn certificate() -> (Vec<u8>, Vec<u8>) {
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, "localhost").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    let names =
+        SubjectAlternativeName::new().dns("localhost").build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    (key.private_key_to_pem_pkcs8().unwrap(), builder.build().to_pem().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_is_spoken_to_over_tls_with_a_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (key, certificate) = certificate();
+    std::fs::write(path("key"), key).unwrap();
+    std::fs::write(path("cert"), certificate).unwrap();
+    std::fs::write(path("other"), self::certificate().1).unwrap();
+    std::fs::write(path("password"), "tide and time\n").unwrap();
+    Broker::password(&path("users"), "bridge", "tide and time");
+    let (cert, key, users) = (path("cert"), path("key"), path("users"));
+    let tls = format!("certfile {cert}\nkeyfile {key}\npassword_file {users}");
+    let broker = Broker::start(&tls).await;
+    let at = format!("bridge.broker=localhost:{}", broker.port);
+    let login = ["bridge.user=bridge".to_owned(), format!("bridge.password-file={}", path("password"))];
+    let of = |ca: &str| [&[at.clone(), format!("bridge.ca-file={}", path(ca))][..], &login[..]].concat();
+    // An authority that did not sign it, and one that did.
+    let other = of("other");
+    let stranger = instance(broker.port, "b", &other.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let right = of("cert");
+    let a = instance(broker.port, "a", &right.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    until("it is connected", || is_connected(&a)).await;
+    let args = ["-q", "1", "-t", TOPIC, "--cafile", &cert, "-u", "bridge", "-P", "tide and time"];
+    mosquitto_pub(broker.port, &[&args[..], &["-h", "localhost"]].concat(), (0..10).map(event).collect())
+        .await;
+    until("all are stored", || stored(&a).len() == 10).await;
+    assert!(!is_connected(&stranger));
+    a.stop().await;
+    stranger.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

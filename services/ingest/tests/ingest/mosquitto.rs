@@ -31,8 +31,9 @@ impl Broker {
         let dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = dir.path().display();
+        let anonymous = !more.contains("password_file");
         let lines = format!(
-            "listener {port} 127.0.0.1\n{more}\nallow_anonymous true\nuser root\nlog_dest file {root}/log\n\
+            "listener {port} localhost\n{more}\nallow_anonymous {anonymous}\nuser root\nlog_dest file {root}/log\n\
              persistence true\npersistence_location {root}/\nmax_queued_messages 0\nmax_inflight_messages 0\n"
         );
         fs::write(dir.path().join("conf"), lines).unwrap();
@@ -52,9 +53,16 @@ impl Broker {
         let (port, child) = (self.port, &mut self.child);
         until("the broker listens", || {
             assert!(child.try_wait().unwrap().is_none(), "mosquitto ended");
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            std::net::TcpStream::connect(("localhost", port)).is_ok()
         })
         .await;
+    }
+
+    /// Writes a file of users with this one.
+    pub fn password(file: &str, user: &str, password: &str) {
+        let made =
+            Command::new(program("mosquitto_passwd")).args(["-b", "-c", file, user, password]).status();
+        assert!(made.unwrap().success(), "mosquitto_passwd");
     }
 
     /// Writes down what it holds.

@@ -3,7 +3,8 @@
 use crate::client::{JSON, post};
 use crate::mqtt::{TOPIC, event, serve, stored};
 use crate::mqtt_bytes::{
-    BOTH, CONNACK, Connect, Raw, SUBACK, UNSUBACK, V3, V5, packet, publish, publish_with, text,
+    BOTH, CONNACK, Connect, DISCONNECT, PUBACK, Raw, SUBACK, UNSUBACK, V3, V5, packet, publish, publish_with,
+    text,
 };
 use crate::server::config;
 use evenkeel_ingest::{AuthError, Ingest, StartError};
@@ -153,6 +154,44 @@ async fn broken_bytes_end_their_connection_only() {
     }
     assert_eq!(post(server.address, "/v1/streams/s/events", JSON, r#"{"ts":1}"#).await.status, 200);
     server.settles().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_its_devices_rate_may_come_again() {
+    let (server, address) = serve(&["device.rate-max=1", "device.burst=1"]).await;
+    for level in BOTH {
+        let topic = format!("streams/{level}/events");
+        let mut client = Raw::enter(address, level, "d").await;
+        client.send(&publish(level, 2, 1, &topic, &event(1))).await;
+        assert_eq!(client.read().await.unwrap().id(), 1);
+        // It is as fast as the rate of a second allows; sooner or later one is too many.
+        for id in 2..1000 {
+            client.send(&publish(level, 2, id, &topic, &event(id.into()))).await;
+        }
+        let end = loop {
+            match client.read().await {
+                Some(read) if read.first == PUBACK => {}
+                end => break end,
+            }
+        };
+        let code = end.map(|read| (read.first, read.body[0]));
+        assert_eq!(code, (level == V5).then_some((DISCONNECT, 0x96)));
+    }
+    server.settles().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_by_an_exchange_is_refused() {
+    let (server, address) = serve(&[]).await;
+    let method = [&[21][..], &text("SCRAM")].concat();
+    let parts = [&text("MQTT")[..], &[V5, 2, 0, 60, method.len() as u8], &method, &text("d")];
+    let mut client = Raw::open(address).await;
+    client.send(&packet(0x10, &parts.concat())).await;
+    let answer = client.read().await.unwrap();
+    assert_eq!((answer.first, answer.body[1]), (CONNACK, 0x8C));
+    assert_eq!(client.read().await, None);
     server.stop().await;
 }
 
