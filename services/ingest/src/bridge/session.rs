@@ -3,7 +3,8 @@
 //! Owns: the messages under way and their acknowledgements, in the order of the messages as the protocol wants it.
 //! Never: carries anything over from an earlier connection (a packet's number means something on its own connection
 //! only; what was not acknowledged there comes again).
-//! Bound: nothing is read while receive-max messages are under way; a broker sends no more at QoS 1.
+//! Bound: nothing is taken from the read buffer while receive-max messages are under way; a broker sends no more at
+//! QoS 1.
 
 use super::Shared;
 use super::attempt::{Settled, settle};
@@ -190,8 +191,7 @@ impl Session {
                 return self.leave().await;
             }
             self.flush().await?;
-            let reading = !draining && !self.is_full();
-            match self.next(reading, draining).await {
+            match self.next(draining).await {
                 Happened::Done(packet_id, Settled::Yes) => self.acknowledge(packet_id)?,
                 // Acknowledgements keep their order: behind this one there are no more.
                 Happened::Done(_, Settled::No) => return self.leave().await,
@@ -199,13 +199,15 @@ impl Session {
                     0 => return Err(Broke::Closed),
                     _ => self.heard = Instant::now(),
                 },
-                Happened::PingDue => self.ping(reading)?,
+                Happened::PingDue => self.ping()?,
                 Happened::Draining => draining = true,
             }
         }
     }
 
-    async fn next(&mut self, reading: bool, draining: bool) -> Happened {
+    async fn next(&mut self, draining: bool) -> Happened {
+        // Read, if not taken, also while it is full: only so is the end of the connection seen.
+        let reading = self.wire.has_room();
         tokio::select! {
             Some((packet_id, settled)) = self.under_way.next() => Happened::Done(packet_id, settled),
             read = self.wire.fill(), if reading => Happened::Read(read),
@@ -231,10 +233,10 @@ impl Session {
         Ok(())
     }
 
-    fn ping(&mut self, reading: bool) -> Result<(), Broke> {
+    fn ping(&mut self) -> Result<(), Broke> {
         let keep_alive = self.shared.settings.keep_alive;
         // While nothing is read, the answer to a ping is not heard either.
-        if !reading {
+        if !self.wire.has_room() {
             self.heard = Instant::now();
         } else if self.heard.elapsed() > keep_alive * 3 / 2 {
             return Err(Broke::Said(format!("nothing was heard for {keep_alive:?} and a half")));

@@ -37,6 +37,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// How long the client's own goodbye is awaited, so that it can read ours.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// First byte of a CONNECT.
+const CONNECT: u8 = 0x10;
+
 type ServerWire = Wire<Server, WriteStall>;
 
 /// What became of a message.
@@ -123,7 +126,12 @@ async fn welcome(
         match wire.take() {
             Some(taken) => break taken,
             None => tokio::select! {
-                read = wire.fill() => if read? == 0 { return Ok(None) },
+                read = wire.fill() => {
+                    // Anything else is no MQTT: its length would be waited for in vain.
+                    if read? == 0 || wire.first().is_some_and(|first| first != CONNECT) {
+                        return Ok(None);
+                    }
+                }
                 _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return Ok(None),
             },
         }

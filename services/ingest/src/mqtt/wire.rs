@@ -31,7 +31,8 @@ pub(crate) enum Taken {
 /// One end of a connection.
 pub(crate) struct Wire<R: RoleType, S> {
     stream: S,
-    protocol: Connection<R>,
+    // Boxed: it is most of a connection, and the states of a future would hold it several times.
+    protocol: Box<Connection<R>>,
     packet_bytes_max: usize,
     input: BytesMut,
     /// Bytes of the packet being read that are still to come; 0 between packets.
@@ -54,7 +55,7 @@ impl<R: RoleType, S: AsyncRead + AsyncWrite + Unpin> Wire<R, S> {
         if let Some(receive_max) = receive_max {
             options = options.receive_maximum(receive_max);
         }
-        let mut protocol = Connection::with_options(version, options);
+        let mut protocol = Box::new(Connection::with_options(version, options));
         protocol.set_auto_ping_response(true);
         Self {
             stream,
@@ -68,7 +69,17 @@ impl<R: RoleType, S: AsyncRead + AsyncWrite + Unpin> Wire<R, S> {
         }
     }
 
-    /// Reads what has come, at most the buffer; 0 = the end. Cancel-safe.
+    /// Whether there is room to read into; where nothing is taken for a while, there may be none.
+    pub(crate) fn has_room(&self) -> bool {
+        self.input.len() < FREE_BYTES
+    }
+
+    /// The first byte of a packet whose size is not known yet.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.input.first().copied().filter(|_| self.left == 0)
+    }
+
+    /// Reads what has come, at most the buffer; 0 = the end. Only while it has room. Cancel-safe.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
         let room = FREE_BYTES - self.input.len();
         self.input.reserve(room);
