@@ -23,6 +23,8 @@ pub struct Mqtt {
     pub listen: String,
     /// Most open connections.
     pub connections_max: usize,
+    /// Most clients that are away and may resume their sessions.
+    pub sessions_max: usize,
     /// Largest packet; body.size-max where that is less.
     pub packet_max: PositiveBytes,
     /// Most messages of a connection without an acknowledgement.
@@ -121,6 +123,7 @@ impl Mqtt {
     pub(crate) fn limits(&self, body_bytes_max: u64) -> MqttLimits {
         MqttLimits {
             connections_max: self.connections_max,
+            sessions_max: self.sessions_max,
             packet_bytes_max: usize::try_from(self.packet_max.bytes().min(body_bytes_max))
                 .unwrap_or(usize::MAX),
             receive_max: self.receive_max,

@@ -5,12 +5,13 @@
 
 use super::MqttLimits;
 use super::reply::{Manners, reason};
+use super::table::{Claim, Session};
 use crate::auth::{Auth, Credential};
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Packet, Property, ReceiveMaximum,
-    RetainAvailable, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
-    SubscriptionIdentifierAvailable, WildcardSubscriptionAvailable, v3_1_1, v5_0,
+    RetainAvailable, ServerKeepAlive, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
+    WildcardSubscriptionAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(super) struct Asked {
     pub(super) client_id: String,
     token: Option<Vec<u8>>,
     keep_alive_s: u16,
-    clean: bool,
+    pub(super) session: Session,
     will: bool,
     method: bool,
 }
@@ -42,17 +43,26 @@ impl Asked {
                 client_id: packet.client_id().to_owned(),
                 token: packet.password().or(packet.user_name().map(str::as_bytes)).map(<[u8]>::to_vec),
                 keep_alive_s: packet.keep_alive(),
-                clean: packet.clean_session(),
+                session: Session {
+                    clean: packet.clean_session(),
+                    expiry: if packet.clean_session() { Duration::ZERO } else { Duration::MAX },
+                },
                 will: packet.will_flag(),
                 method: false,
             }),
             Packet::V5_0Connect(packet) => {
-                let (mut explain, mut method) = (true, false);
+                let (mut explain, mut method, mut expiry) = (true, false, Duration::ZERO);
                 for property in packet.props() {
                     match property {
                         Property::RequestProblemInformation(asked) => explain &= asked.val() != 0,
                         Property::MaximumPacketSize(size) => explain &= size.val() >= EXPLAIN_BYTES_MIN,
                         Property::AuthenticationMethod(_) => method = true,
+                        Property::SessionExpiryInterval(asked) if asked.val() == u32::MAX => {
+                            expiry = Duration::MAX;
+                        }
+                        Property::SessionExpiryInterval(asked) => {
+                            expiry = Duration::from_secs(asked.val().into());
+                        }
                         _ => {}
                     }
                 }
@@ -61,7 +71,7 @@ impl Asked {
                     client_id: packet.client_id().to_owned(),
                     token: packet.password().or(packet.user_name().map(str::as_bytes)).map(<[u8]>::to_vec),
                     keep_alive_s: packet.keep_alive(),
-                    clean: packet.clean_start(),
+                    session: Session { clean: packet.clean_start(), expiry },
                     will: packet.will_flag(),
                     method,
                 })
@@ -75,7 +85,7 @@ impl Asked {
         if self.method {
             return Err(Unwelcome::Method);
         }
-        if self.manners.version != Version::V5_0 && self.client_id.is_empty() && !self.clean {
+        if self.manners.version != Version::V5_0 && self.client_id.is_empty() && !self.session.clean {
             return Err(Unwelcome::ClientId);
         }
         let header = self.token.as_ref().map(|token| [b"Bearer ", token.as_slice()].concat());
@@ -94,15 +104,15 @@ impl Asked {
         }
     }
 
-    /// The answer to a client that may come in; `assigned` is the name it got.
-    pub(super) fn welcome(&self, limits: &MqttLimits, assigned: Option<&str>) -> Result<Packet, MqttError> {
+    /// The answer to a client that may come in under this name.
+    pub(super) fn welcome(&self, limits: &MqttLimits, claim: &Claim) -> Result<Packet, MqttError> {
+        let resumed = claim.is_resumed();
         if self.manners.version != Version::V5_0 {
             let code = ConnectReturnCode::Accepted;
-            return Ok(v3_1_1::Connack::builder().session_present(false).return_code(code).build()?.into());
+            return Ok(v3_1_1::Connack::builder().session_present(resumed).return_code(code).build()?.into());
         }
         let mut properties: Vec<Property> = vec![
             // What a client may leave unsaid is said: it makes a difference to most of them.
-            SessionExpiryInterval::new(0)?.into(),
             ReceiveMaximum::new(limits.receive_max)?.into(),
             MaximumQos::new(1)?.into(),
             RetainAvailable::new(0)?.into(),
@@ -111,14 +121,15 @@ impl Asked {
             SubscriptionIdentifierAvailable::new(0)?.into(),
             SharedSubscriptionAvailable::new(0)?.into(),
         ];
-        if let Some(name) = assigned {
-            properties.push(AssignedClientIdentifier::new(name)?.into());
+        if self.client_id.is_empty() {
+            properties.push(AssignedClientIdentifier::new(claim.client_id())?.into());
         }
         let keep_alive_s = u16::try_from(self.keep_alive(limits).as_secs()).unwrap_or(u16::MAX);
         if keep_alive_s != self.keep_alive_s {
             properties.push(ServerKeepAlive::new(keep_alive_s)?.into());
         }
-        let packet = v5_0::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
+        let packet =
+            v5_0::Connack::builder().session_present(resumed).reason_code(ConnectReasonCode::Success);
         Ok(packet.props(properties).build()?.into())
     }
 }

@@ -1,7 +1,7 @@
 //! Events over MQTT 3.1.1 and 5: a server that takes messages and hands none out.
 //!
 //! Owns: its listener and connections. Never: a PUBACK before the log's acknowledgement, or out of the order of the
-//! messages; a subscription, a session, a retained message or a last will (schemas/mqtt/asyncapi.yaml says how each
+//! messages; a subscription, a retained message or a last will (schemas/mqtt/asyncapi.yaml says how each
 //! is refused).
 //!
 //! `connect` lets a client in, `session` is the connection's loop, `reply` the words of each version, `table` the
@@ -31,6 +31,7 @@ use topic::TopicShape;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MqttLimits {
     pub(crate) connections_max: usize,
+    pub(crate) sessions_max: usize,
     pub(crate) packet_bytes_max: usize,
     pub(crate) receive_max: u16,
     pub(crate) connect_timeout: Duration,
@@ -60,7 +61,8 @@ pub(crate) async fn serve(
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let shape = TopicShape::new("streams/", "/events");
-    let shared = Arc::new(Shared { edge, limits, shape, table: Arc::default() });
+    let table = Arc::new(Table::new(limits.sessions_max));
+    let shared = Arc::new(Shared { edge, limits, shape, table });
     let mut connections = JoinSet::new();
     loop {
         let next = async {

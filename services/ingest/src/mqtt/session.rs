@@ -114,6 +114,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut phases: wa
     if let Err(error) = session.run(&claim, phases).await {
         tracing::debug!(%error, "MQTT connection ended");
     }
+    claim.leave(Instant::now());
 }
 
 /// Reads the CONNECT and answers it; `None` = the client is sent away.
@@ -163,9 +164,8 @@ async fn welcome(
         }
     };
     let named = (!asked.client_id.is_empty()).then_some(asked.client_id.as_str());
-    let claim = shared.table.claim(&credential.name, named);
-    let assigned = named.is_none().then(|| claim.client_id());
-    say(wire, asked.welcome(&shared.limits, assigned))?;
+    let claim = shared.table.claim(&credential.name, named, asked.session, Instant::now());
+    say(wire, asked.welcome(&shared.limits, &claim))?;
     wire.flush().await?;
     Ok(Some((asked, credential, claim)))
 }

@@ -307,3 +307,41 @@ async fn a_client_of_another_make_is_understood() {
     assert!(why.contains("ServerShuttingDown"), "{why}");
     server.ended().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_resumed_so_that_clients_send_again() {
+    let (server, address) = serve(&[]).await;
+    for level in BOTH {
+        let name = format!("d{level}");
+        let connect = Connect { resume: true, ..Connect::new(level, &name) };
+        for present in [0, 1, 1] {
+            let mut client = Raw::open(address).await;
+            client.send(&connect.bytes()).await;
+            assert_eq!(client.read().await.unwrap().body[..2], [present, 0], "{connect:?}");
+        }
+        drop(Raw::enter(address, level, &name).await); // a new session that ends with its connection
+        let mut client = Raw::open(address).await;
+        client.send(&connect.bytes()).await;
+        assert_eq!(client.read().await.unwrap().body[..2], [0, 0]);
+    }
+    // A client that forgets what was not acknowledged unless the session is there.
+    server.log.set(Mode::Fail);
+    let mut options = rumqttc::v5::MqttOptions::new("rumqttc", address.ip().to_string(), address.port());
+    options.set_clean_start(false).set_session_expiry_interval(Some(3600));
+    let (client, mut events) = rumqttc::v5::AsyncClient::new(options, 10);
+    let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
+    client.publish(TOPIC, qos, false, event(1)).await.unwrap();
+    let acknowledged = async {
+        use rumqttc::v5::{Event, mqttbytes::v5::Packet};
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::PubAck(_))) => break,
+                Ok(_) => {}
+                Err(_) => server.log.set(Mode::Ack),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, acknowledged).await.unwrap();
+    assert_eq!(stored(&server), BTreeSet::from([1]));
+    server.stop().await;
+}

@@ -76,15 +76,17 @@ pub struct Connect<'a> {
     pub password: Option<&'a str>,
     pub keep_alive_s: u16,
     pub will: bool,
+    /// A session that outlives the connection is resumed.
+    pub resume: bool,
 }
 
 impl<'a> Connect<'a> {
     pub fn new(level: u8, id: &'a str) -> Self {
-        Self { level, id, user: None, password: None, keep_alive_s: 60, will: false }
+        Self { level, id, user: None, password: None, keep_alive_s: 60, will: false, resume: false }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut flags = 0x02;
+        let mut flags = if self.resume { 0 } else { 0x02 };
         let mut body = text("MQTT");
         flags |= if self.will { 0x04 } else { 0 };
         flags |= if self.password.is_some() { 0x40 } else { 0 };
@@ -92,7 +94,8 @@ impl<'a> Connect<'a> {
         body.extend_from_slice(&[self.level, flags]);
         body.extend_from_slice(&self.keep_alive_s.to_be_bytes());
         let no_properties: &[u8] = if self.level == V5 { &[0] } else { &[] };
-        body.extend_from_slice(no_properties);
+        let an_hour = [5, 17, 0, 0, 14, 16];
+        body.extend_from_slice(if self.level == V5 && self.resume { &an_hour } else { no_properties });
         body.extend(text(self.id));
         if self.will {
             body.extend_from_slice(no_properties);
