@@ -326,3 +326,36 @@ async fn messages_wait_at_mosquitto_while_the_only_instance_is_away() {
     until("all are stored", || stored(&a).len() == 100).await;
     a.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_that_restart_under_load_lose_nothing() {
+    let broker = Broker::start("").await;
+    let (a, b) = (instance(broker.port, "a", &[]).await, instance(broker.port, "b", &[]).await);
+    until("both are connected", || is_connected(&a) && is_connected(&b)).await;
+    let port = broker.port;
+    let publishing = tokio::spawn(async move {
+        for part in 0..20 {
+            mosquitto_pub(port, &["-q", "1", "-t", TOPIC], (part * 50..part * 50 + 50).map(event).collect())
+                .await;
+        }
+    });
+    let mut stored = BTreeSet::new();
+    let (mut left, mut stays) = (a, b);
+    for name in ["a", "b", "a"] {
+        let reached = seqs(&left).len();
+        until("there is load", || seqs(&left).len() > reached || publishing.is_finished()).await;
+        let log = left.log.clone();
+        left.stop().await;
+        stored.extend(log.durable().iter().flat_map(|record| record.batch.seq.clone()));
+        (left, stays) = (stays, instance(port, name, &[]).await);
+    }
+    publishing.await.unwrap();
+    until("all are stored", || {
+        stored.extend(seqs(&left));
+        stored.extend(seqs(&stays));
+        stored.len() == 1000
+    })
+    .await;
+    left.stop().await;
+    stays.stop().await;
+}

@@ -177,7 +177,7 @@ async fn every_format_is_taken_and_part_of_a_message_may_be_refused() {
 async fn a_message_at_qos_0_is_taken_though_its_client_leaves_at_once() {
     let (server, address) = serve(&[]).await;
     for level in BOTH {
-        let mut client = Raw::enter(address, level, "d").await;
+        let mut client = Raw::enter(address, level, &format!("d{level}")).await;
         let goodbye = [0xE0, 0];
         client.send(&[&publish(level, 0, 0, TOPIC, &event(level.into()))[..], &goodbye].concat()).await;
         drop(client);
