@@ -129,7 +129,7 @@ async fn converse(
 }
 
 /// The handshake, where there is TLS. `None` = there is no connection.
-async fn shake(
+pub(crate) async fn shake(
     edge: &Edge,
     stream: TcpStream,
     turn: Option<OwnedSemaphorePermit>,
@@ -182,7 +182,7 @@ where
 type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
 /// The ramp, with the clock and the signs of pressure that it does not know.
-struct Pace {
+pub(crate) struct Pace {
     ramp: Ramp,
     begun: Instant,
     refused: u64,
@@ -192,7 +192,7 @@ struct Pace {
 const LATE: Duration = Duration::from_millis(100);
 
 impl Pace {
-    fn new(limits: RampLimits) -> Self {
+    pub(crate) fn new(limits: RampLimits) -> Self {
         Self { ramp: Ramp::new(limits, 0), begun: Instant::now(), refused: 0 }
     }
 
@@ -227,14 +227,14 @@ impl Pace {
 }
 
 /// A connection, its place among `connections-max`, and its turn for a handshake.
-struct Accepted {
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    turn: Option<OwnedSemaphorePermit>,
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// The next connection, once there is room for it. Cancel-safe.
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     (room, turns): (&Arc<Semaphore>, Option<&Arc<Semaphore>>),
     edge: &Edge,

@@ -19,7 +19,8 @@ event! {
 
 /// Whether tokens come over a network in clear text.
 fn tokens_in_clear(config: &Config) -> bool {
-    config.tls.cert_file.as_os_str().is_empty() && !config.listen.ip().is_loopback()
+    let mut listens = std::iter::once(config.listen).chain(config.mqtt.address());
+    config.tls.cert_file.as_os_str().is_empty() && listens.any(|listen| !listen.ip().is_loopback())
 }
 
 /// Tasks that end with the service.

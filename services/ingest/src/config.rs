@@ -9,6 +9,7 @@ use crate::collect::CollectLimits;
 use crate::driver::Deadlines;
 use crate::flush::Flush;
 use crate::ramp::RampLimits;
+pub use crate::settings::{Bridge, Mqtt};
 use crate::ws::WebSocketLimits;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
@@ -65,6 +66,10 @@ pub struct Config {
     pub tenant: quotas::Tenant,
     /// How fast connections are accepted.
     pub accept: Accept,
+    /// The MQTT server.
+    pub mqtt: Mqtt,
+    /// Somebody else's MQTT broker.
+    pub bridge: Bridge,
 }
 
 /// Keys of `[connection]`.
@@ -222,12 +227,22 @@ impl Config {
             let why = "the settings of the policy cannot work";
             return Err(ConfigMisfit { key: "flush", got: error.to_string(), why });
         }
+        self.check_counts()?;
+        self.check_quotas()?;
+        self.jwt.check()?;
+        self.tls.check()?;
+        self.mqtt.check()?;
+        self.bridge.check(in_flight)
+    }
+
+    /// Numbers of things.
+    fn check_counts(&self) -> Result<(), ConfigMisfit> {
         let counts = [
             ("flush.in-flight-max", self.flush.in_flight_max, 100_000),
             ("connections-max", self.connections_max, 1_000_000),
             ("connection.headers-max", self.connection.headers_max, 1000),
             ("websocket.credits", self.websocket.credits as usize, 10_000),
-            ("body.events-max", body.events_max as usize, 10_000_000),
+            ("body.events-max", self.body.events_max as usize, 10_000_000),
             ("device.streams-max", self.device.streams_max, 100_000_000),
             ("device.burst", self.device.burst as usize, 1_000_000_000),
             ("accept.rate-start", self.accept.rate_start as usize, self.accept.rate_max as usize),
@@ -236,16 +251,12 @@ impl Config {
             ("tenant.tenants-max", self.tenant.tenants_max, 100_000_000),
         ];
         for (key, got, max) in counts {
-            check(
-                key,
-                got.to_string(),
-                (1..=max).contains(&got),
-                "must be at least 1 and not absurdly large",
-            )?;
+            if !(1..=max).contains(&got) {
+                let why = "must be at least 1 and not absurdly large";
+                return Err(ConfigMisfit { key, got: got.to_string(), why });
+            }
         }
-        self.check_quotas()?;
-        self.jwt.check()?;
-        self.tls.check()
+        Ok(())
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
@@ -351,6 +362,11 @@ mod tests {
             ("body.events-max", "0"),
             ("flush.send-max", "'256KiB'"),
             ("flush.in-flight-max", "0"),
+            ("mqtt.listen", "'localhost'"),
+            ("mqtt.packet-max", "'4KiB'"),
+            ("mqtt.receive-max", "0"),
+            ("mqtt.connections-max", "0"),
+            ("mqtt.keep-alive-max", "'20h'"),
         ] {
             let misfit = with(key, value).unwrap().check().unwrap_err();
             assert_eq!(misfit.key, key, "{misfit}");

@@ -21,7 +21,8 @@ use evenkeel_seam::{Header, Outputs};
 use evenkeel_telemetry::{Operation, TraceContext, topic_span};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tracing::Span;
 
 /// The content type of a batch.
@@ -32,6 +33,8 @@ pub(crate) const CONTAINER_TYPE: &str = "application/avro";
 
 /// What every delivery costs at least: its task, its connection's buffers, its answer; bytes.
 const DELIVERY_BYTES: u64 = 16 * 1024;
+/// Longest sleep towards an expiry: the arrival clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Growth is asked for in steps, so that a body costs few questions, bytes.
 const GROW_BYTES: u64 = 64 * 1024;
 
@@ -67,6 +70,27 @@ impl Edge {
             self.meters.refused(&unknown);
             unknown.problem(self.link.draw())
         })
+    }
+
+    /// Ends when a credential of a connection that lasts is worth nothing any more. `changes` are those of
+    /// [`Auth::changes`]. Cancel-safe.
+    pub(crate) async fn lapse(
+        &self,
+        credential: &Credential,
+        changes: &mut watch::Receiver<u64>,
+    ) -> &'static str {
+        loop {
+            let now_ms = (self.now_ms)();
+            if let Err(why) = self.auth.check(credential, now_ms) {
+                return why;
+            }
+            let left_ms = credential.expires_at_ms.map(|at_ms| u64::try_from(at_ms - now_ms).unwrap_or(0));
+            let left = left_ms.map(|left_ms| Duration::from_millis(left_ms).min(LOOK_AGAIN));
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {}
+            }
+        }
     }
 
     /// The span over the append of one delivery, in the client's trace if it named one.

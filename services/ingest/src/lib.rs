@@ -5,19 +5,22 @@
 //! (admission is the coalescer's). Keeps: recovery.md "Ingest".
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
-//! `delivery` is what every protocol shares, `ws` the WebSocket, `appending` the thread that owns the
-//! log's client, `lanes` what waits in front of it. Who may write is decided by `auth` and `jwt`.
+//! `delivery` is what every protocol shares, `ws` the WebSocket, `mqtt` the MQTT server, `bridge` the subscriber of
+//! somebody else's broker, `appending` the thread that owns the log's client, `lanes` what waits in front of it. Who
+//! may write is decided by `auth` and `jwt`.
 
 mod accept;
 pub mod appending;
 mod auth;
 mod background;
 mod body;
+mod bridge;
 mod clock;
 mod collect;
 pub mod config;
 mod container;
 mod delivery;
+mod doors;
 pub mod driver;
 mod flush;
 mod http;
@@ -25,10 +28,12 @@ mod jwt;
 mod lanes;
 mod link;
 mod meters;
+mod mqtt;
 mod problem;
 mod ramp;
 mod reload;
 mod run;
+mod settings;
 mod split;
 mod stall;
 mod tls;
@@ -39,6 +44,7 @@ mod verdict;
 mod ws;
 
 pub use auth::AuthError;
+pub use bridge::BridgeError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use flush::{Flush, FlushControl, PolicyName};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};

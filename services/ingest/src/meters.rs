@@ -5,6 +5,7 @@
 use crate::auth::Unknown;
 use crate::driver::Usage;
 use crate::lanes::MODES;
+use crate::problem::Kind;
 use crate::verdict::{Reason, Rejected};
 use evenkeel_flush::Mode;
 use evenkeel_telemetry::names::ingest;
@@ -27,15 +28,19 @@ const REASONS: [(Reason, &str); 5] = [
 pub(crate) enum Protocol {
     Http,
     WebSocket,
+    Mqtt,
+    Bridge,
 }
 
 impl Protocol {
-    const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
+    const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Bridge];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Mqtt => "mqtt",
+            Self::Bridge => "bridge",
         }
     }
 }
@@ -109,6 +114,7 @@ pub(crate) struct Meters {
     refused: [Counter; Unknown::LABELS.len()],
     cuts: [Counter; CUTS.len()],
     reloads: [[Counter; 2]; RELOADED.len()],
+    metrics: Metrics,
 }
 
 /// Handles of the lanes.
@@ -178,6 +184,7 @@ impl Meters {
             reloads: RELOADED.map(|(_, what)| {
                 ["failed", "good"].map(|outcome| metrics.counter(&ingest::RELOADS, [what, outcome]))
             }),
+            metrics: metrics.clone(),
         }
     }
 
@@ -224,6 +231,12 @@ impl Meters {
     /// A connection was ended from this side.
     pub(crate) fn cut(&self, cut: Cut) {
         self.cuts[cut as usize].add(1);
+    }
+
+    /// A message of a protocol that has no answers to count it by is refused for good.
+    pub(crate) fn message_refused(&self, protocol: Protocol, kind: Kind) {
+        // Looked up, not kept: it is rare, and most of the combinations never happen.
+        self.metrics.counter(&ingest::MESSAGES_REFUSED, [protocol.name(), kind.slug()]).add(1);
     }
 
     /// Own clock minus the log's, ms.

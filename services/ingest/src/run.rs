@@ -7,9 +7,11 @@ use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
 use crate::auth::{Auth, AuthError};
 use crate::background::Background;
+use crate::bridge::BridgeError;
 use crate::clock::{ClockCheck, LogTime};
 use crate::config::{Config, ConfigMisfit};
 use crate::delivery::Edge;
+use crate::doors::Doors;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
@@ -86,6 +88,9 @@ pub enum StartError {
     /// The log's topic has no partition.
     #[error("the events topic has no partition; create the topics first")]
     NoPartitions,
+    /// The bridge's files.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
 }
 
 /// Why the service stopped before it was asked to.
@@ -148,6 +153,7 @@ pub struct Ingest {
     edges: Edges,
     listener: TcpListener,
     address: SocketAddr,
+    doors: Doors,
     flush: FlushControl,
 }
 
@@ -160,16 +166,20 @@ impl Ingest {
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);
         }
-        let listen = config.listen;
-        let failed = |source| StartError::Listen { listen, source };
-        let listener = bind(listen, config.accept.backlog).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, appender, auth, tls, edges, listener, address, flush: FlushControl::default() })
+        let (listener, address) = bind(config.listen, config.accept.backlog)?;
+        let doors = Doors::open(&config, &auth)?;
+        let flush = FlushControl::default();
+        Ok(Self { config, appender, auth, tls, edges, listener, address, doors, flush })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The bound address of MQTT, if it is served.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.doors.mqtt_address()
     }
 
     /// Changes the flush policy while the service runs.
@@ -179,8 +189,10 @@ impl Ingest {
 
     /// Serves until `drain` begins, then finishes what is in flight within `drain-timeout`, or the drain's
     /// own deadline if that is sooner.
-    pub async fn run(self, drain: &Drain) -> Result<(), RunError> {
+    pub async fn run(mut self, drain: &Drain) -> Result<(), RunError> {
         let config = self.config;
+        // What the bridge keeps until it is settled has no request to be charged to.
+        let budget_bytes = config.in_flight_max.bytes() - config.bridge.kept_bytes_max();
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
             auth: self.auth,
@@ -190,14 +202,16 @@ impl Ingest {
             now_ms: Arc::clone(&self.edges.now_ms),
             traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
-            in_flight_bytes_max: config.in_flight_max.bytes(),
+            in_flight_bytes_max: budget_bytes,
             rated: config.rated(),
             web_socket: config.web_socket_limits(),
             refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
-        // Room for every request there can be: each has one append at most.
-        let (jobs, waiting_jobs) = blocking::sync_channel(config.connections_max);
+        // Room for every request there can be: each has one append at most. (Of connections with several messages
+        // under way more than that on average; what finds no room is refused as if the log had none.)
+        let appends_max = config.connections_max + self.doors.requests_max(&config);
+        let (jobs, waiting_jobs) = blocking::sync_channel(appends_max);
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
         let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
@@ -207,27 +221,23 @@ impl Ingest {
             .name("ingest-append".into())
             .spawn(move || {
                 append_loop(appender, &waiting_jobs, flush, &question, &mut |told| {
-                    let message = match told {
-                        Heard::Ack(Ack { ticket, result }) => {
-                            Message::Input(Input::Acked { request: ticket, result })
-                        }
-                        Heard::Time(time) => Message::Time(time),
-                    };
-                    let _ = heard.send(message); // nobody is left to answer
+                    let _ = heard.send(message_of(told)); // nobody is left to answer
                 });
             })
             .map_err(|error| RunError::AppendThread(error.to_string()))?;
         let (phase, phases) = watch::channel(Phase::Open);
+        // Drawn only for who uses it: the hints of the others stay as they are.
+        let random = if config.bridge.is_on() { (self.edges.random)() } else { 0 };
+        let others = self.doors.serve(&config, &edge, &phases, (random, self.edges.emitter.clone()));
         let limits = (config.connection_limits(), config.ramp_limits());
-        let server = tokio::spawn(serve(self.listener, Arc::clone(&edge), limits, phases));
+        let http = serve(self.listener, Arc::clone(&edge), limits, phases);
+        // One task, so that a protocol that panics is seen at once.
+        let server = tokio::spawn(async move {
+            tokio::join!(http, others);
+        });
         let _background = Background::begin(&edge, &config, &self.edges.emitter);
         let core = Core {
-            driver: Driver::new(
-                config.in_flight_max.bytes(),
-                config.quotas(),
-                config.retry_hint(),
-                config.deadlines(),
-            ),
+            driver: Driver::new(budget_bytes, config.quotas(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),
             jobs,
             random: self.edges.random,
@@ -253,11 +263,26 @@ impl Ingest {
     }
 }
 
-fn bind(listen: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
-    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?; // a restart must not wait for the old connections to be forgotten
-    socket.bind(listen)?;
-    socket.listen(backlog)
+/// What the append thread tells, for the loop.
+fn message_of(told: Heard) -> Message {
+    match told {
+        Heard::Ack(Ack { ticket, result }) => Message::Input(Input::Acked { request: ticket, result }),
+        Heard::Time(time) => Message::Time(time),
+    }
+}
+
+/// Listens there.
+pub(crate) fn bind(listen: SocketAddr, backlog: u32) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { listen, source };
+    let open = || {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?; // a restart must not wait for the old connections to be forgotten
+        socket.bind(listen)?;
+        socket.listen(backlog)
+    };
+    let listener = open().map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// The loop around the driver.

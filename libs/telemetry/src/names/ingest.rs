@@ -7,6 +7,8 @@ crate::metrics! {
         "Events received, by protocol and by what became of them (accepted or the reason).";
     counter REQUESTS "evenkeel.ingest.requests" "{request}" ["protocol", "status"]
         "Requests answered, by protocol and status class.";
+    counter MESSAGES_REFUSED "evenkeel.ingest.messages.refused" "{message}" ["protocol", "reason"]
+        "Whole MQTT messages refused for good (or at QoS 0), by the slug of the problem.";
     histogram ACK_DURATION "evenkeel.ingest.ack.duration" "s" ["protocol"] (SECONDS)
         "From the last byte of a request to the log's acknowledgement of all of it.";
     gauge FLUSH_MODE "evenkeel.ingest.flush.mode" "{mode}" ["mode"]
@@ -20,7 +22,7 @@ crate::metrics! {
     gauge QUEUE_LIMIT "evenkeel.ingest.queue.limit" "By" []
         "The byte budget of everything in flight; beyond it requests are answered 503.";
     gauge CONNECTIONS "evenkeel.ingest.connections" "{connection}" ["protocol"]
-        "Open client connections.";
+        "Open client connections; for the protocol bridge 1 while the subscription at the broker stands, else 0.";
     gauge LIMITED_DEVICES "evenkeel.ingest.limiter.entries" "{entry}" []
         "Devices in the bounded table of rate limits.";
     gauge LIMITED_TENANTS "evenkeel.ingest.limiter.tenants" "{entry}" []

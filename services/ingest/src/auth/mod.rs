@@ -76,6 +76,8 @@ pub(crate) struct Credential {
 pub(crate) enum Origin {
     /// Nobody was asked.
     Anonymous,
+    /// The configuration: what comes by a way of our own.
+    Config,
     /// A token of the file, by its hash.
     Token([u8; 32]),
     /// A certificate that the file names.
@@ -139,9 +141,6 @@ impl Auth {
         let (listen, from_file) = (config.listen, !path.as_os_str().is_empty());
         let jwt = Jwt::load(&config.jwt, now_ms)?;
         let open = !from_file && jwt.is_none();
-        if open && !listen.ip().is_loopback() {
-            return Err(AuthError::OpenToTheWorld(listen));
-        }
         let file = from_file.then(|| config.tokens_file.clone());
         let (table, seen) = match &file {
             Some(file) => {
@@ -150,7 +149,7 @@ impl Auth {
             }
             None => (Table::default(), [0; 32]),
         };
-        Ok(Self {
+        let auth = Self {
             open,
             table: RwLock::new(Arc::new(table)),
             file,
@@ -158,7 +157,17 @@ impl Auth {
             jwt,
             anonymous: Credential::anonymous(),
             changes: watch::channel(0).0,
-        })
+        };
+        auth.may_listen(listen)?;
+        Ok(auth)
+    }
+
+    /// Whether this address may be served: without credentials nobody else may reach it.
+    pub(crate) fn may_listen(&self, listen: SocketAddr) -> Result<(), AuthError> {
+        match self.open && !listen.ip().is_loopback() {
+            true => Err(AuthError::OpenToTheWorld(listen)),
+            false => Ok(()),
+        }
     }
 
     /// The credential of an `authorization` header at an arrival time; the error says what is wrong with it.
@@ -205,7 +214,7 @@ impl Auth {
             return Err("the credential has expired");
         }
         let stands = match &credential.origin {
-            Origin::Anonymous => true,
+            Origin::Anonymous | Origin::Config => true,
             Origin::Token(_) | Origin::Certificate(_) => self.table().holds(credential),
             Origin::Jwt { key } => self.jwt.as_ref().is_some_and(|jwt| jwt.trusts(key, now_ms)),
         };
@@ -268,6 +277,12 @@ impl Credential {
     pub(crate) fn anonymous() -> Arc<Self> {
         let streams = vec![Pattern("*".into())];
         Arc::new(Self { name: "anonymous".into(), streams, origin: Origin::Anonymous, expires_at_ms: None })
+    }
+
+    /// One of the configuration, for what comes by a way without credentials.
+    pub(crate) fn of_config(name: &str, streams: &[String]) -> Arc<Self> {
+        let streams = streams.iter().cloned().map(Pattern).collect();
+        Arc::new(Self { name: name.into(), streams, origin: Origin::Config, expires_at_ms: None })
     }
 
     /// Whether nobody was asked for credentials.

@@ -101,7 +101,7 @@ impl Table {
         let now = match &credential.origin {
             Origin::Token(hash) => self.tokens.get(hash),
             Origin::Certificate(name) => self.certificates.get(name),
-            Origin::Anonymous | Origin::Jwt { .. } => None,
+            Origin::Anonymous | Origin::Config | Origin::Jwt { .. } => None,
         };
         now.is_some_and(|now| now.name == credential.name && now.streams == credential.streams)
     }

@@ -190,7 +190,7 @@ impl Session {
             problem = refused => Happened::Refused(problem),
             () = sleep_until(silent_at) => Happened::Silent,
             _ = phases.wait_for(|phase| *phase >= Phase::Draining), if !draining => Happened::Draining,
-            why = lapse(&self.edge, &self.credential, &mut self.changes) => Happened::Lapsed(why),
+            why = self.edge.lapse(&self.credential, &mut self.changes) => Happened::Lapsed(why),
         }
     }
 
@@ -300,25 +300,6 @@ impl Session {
         Ok(())
     }
 }
-
-/// Ends when the credential is worth nothing any more. Cancel-safe.
-async fn lapse(edge: &Edge, credential: &Credential, changes: &mut watch::Receiver<u64>) -> &'static str {
-    loop {
-        let now_ms = (edge.now_ms)();
-        if let Err(why) = edge.auth.check(credential, now_ms) {
-            return why;
-        }
-        let left_ms = credential.expires_at_ms.map(|at_ms| u64::try_from(at_ms - now_ms).unwrap_or(0));
-        let left = left_ms.map(|left_ms| Duration::from_millis(left_ms).min(LOOK_AGAIN));
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {}
-        }
-    }
-}
-
-/// Longest sleep towards an expiry: the arrival clock may be set meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the client's own goodbye is awaited, so that it can read ours.
 const GOODBYE: Duration = Duration::from_millis(500);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+mod bridge;
 mod client;
 mod container;
 mod drain;
@@ -13,6 +14,10 @@ mod garbage;
 mod issuer;
 mod jwt;
 mod limits;
+mod mosquitto;
+mod mqtt;
+mod mqtt_bytes;
+mod mqtt_refusals;
 mod openapi;
 mod quotas;
 mod reload;

@@ -19,6 +19,8 @@ pub const NOW_MS: i64 = 1_700_000_000_000;
 
 pub struct Server {
     pub address: SocketAddr,
+    /// Where MQTT is served; without `mqtt.listen` nowhere.
+    pub mqtt: Option<SocketAddr>,
     pub log: Fake,
     pub metrics: Metrics,
     pub health: Health,
@@ -39,6 +41,11 @@ pub fn config(changes: &[&str]) -> Config {
 }
 
 pub async fn start(changes: &[&str]) -> Server {
+    start_on(changes, Fake::new()).await
+}
+
+/// As [`start`], on a log that others may use too.
+pub async fn start_on(changes: &[&str], log: Fake) -> Server {
     let metrics = Metrics::new().unwrap();
     let health = Health::new(metrics.clone());
     let clock = Arc::new(AtomicI64::new(NOW_MS));
@@ -55,13 +62,12 @@ pub async fn start(changes: &[&str]) -> Server {
         clock: None,
         log_system: "test",
     };
-    let log = Fake::new();
     let ingest = Ingest::new(config(changes), Box::new(log.clone()), edges).await.unwrap();
-    let address = ingest.address();
+    let (address, mqtt) = (ingest.address(), ingest.mqtt_address());
     let drain = Drain::new(Duration::from_secs(60));
     let token = drain.clone();
     let running = tokio::spawn(async move { ingest.run(&token).await });
-    Server { address, log, metrics, health, drain, clock, running }
+    Server { address, mqtt, log, metrics, health, drain, clock, running }
 }
 
 impl Server {
