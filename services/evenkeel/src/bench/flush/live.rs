@@ -115,8 +115,9 @@ fn play<A: Appender + 'static>(
 ) -> Outcome<Figures> {
     let (jobs, waiting) = sync_channel(JOBS_MAX);
     let sends = Arc::new(AtomicU64::new(0));
-    let appender = Counted { log: log()?, sends: Arc::clone(&sends) };
-    let probe = Probe::start(log()?);
+    let (lanes_log, probe_log) = (warm(log()?)?, warm(log()?)?);
+    let appender = Counted { log: lanes_log, sends: Arc::clone(&sends) };
+    let probe = Probe::start(probe_log);
     let book = Arc::new(Mutex::new(Book::new(arrivals)));
     let (heard, settings) = (Arc::clone(&book), FlushSettings::fixed(policy.clone(), BYTES_MAX, metrics));
     let lanes = thread::spawn(move || {
@@ -146,6 +147,22 @@ fn play<A: Appender + 'static>(
     lanes.join().map_err(|_| "the lanes panicked")?;
     let floor = probe.stop()?;
     Ok(locked(&book).figures(&floor, cpu, sends.load(Ordering::Relaxed) as f64 / seconds))
+}
+
+/// Connects to every leader: a client's first records wait for that, and no policy is to blame.
+fn warm<A: Appender>(mut log: A) -> Outcome<A> {
+    let (mut records, mut acks, began) = (Outputs::new(), Vec::new(), Instant::now());
+    for partition in 0..log.partitions() {
+        records.push(Topic::Events, partition, Some(b"warm"), &[], |arena| arena.push(0));
+    }
+    log.append(&records, u64::MAX)?;
+    while acks.is_empty() {
+        if began.elapsed() > PATIENCE {
+            return Err("the broker does not acknowledge".into());
+        }
+        log.acks(Duration::from_millis(100), &mut acks);
+    }
+    Ok(log)
 }
 
 /// What was due when, and how long it took.
