@@ -36,11 +36,12 @@ pub enum Sequence {
 }
 
 /// Reads `records` bodies that fill `bytes`, each checked as [`decode_batch`] does; an Event comes as a batch of one.
+/// Stops where `each` answers `false`.
 pub fn decode_sequence(
     sequence: Sequence,
     bytes: &[u8],
     records: u32,
-    each: &mut dyn FnMut(EventBatch),
+    each: &mut dyn FnMut(EventBatch) -> bool,
 ) -> Result<(), DecodeError> {
     let mut reader = Reader::new(bytes);
     for _ in 0..records {
@@ -50,7 +51,9 @@ pub fn decode_sequence(
             Sequence::Batches => read_body(&mut reader, &mut batch)?,
         }
         batch.check_shape()?;
-        each(batch);
+        if !each(batch) {
+            return Ok(());
+        }
     }
     reader.end()
 }

@@ -41,6 +41,11 @@ impl ByteBudget {
         Self { limit_bytes, used_bytes: 0, refused_total: 0, next: 0, holds: BTreeMap::new() }
     }
 
+    /// Another limit from now on. What is held stays, also above a smaller limit.
+    pub fn set_limit(&mut self, limit_bytes: u64) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// Takes `bytes` (at least [`HOLD_BYTES_MIN`]) or nothing.
     pub fn take(&mut self, bytes: u64) -> Result<Hold, OverBudget> {
         let bytes = bytes.max(HOLD_BYTES_MIN);
@@ -94,7 +99,7 @@ impl ByteBudget {
     }
 
     fn charge(&mut self, bytes: u64) -> Result<(), OverBudget> {
-        if bytes > self.limit_bytes - self.used_bytes {
+        if bytes > self.limit_bytes.saturating_sub(self.used_bytes) {
             return Err(self.refuse(bytes));
         }
         self.used_bytes += bytes;
@@ -103,7 +108,7 @@ impl ByteBudget {
 
     fn refuse(&mut self, asked_bytes: u64) -> OverBudget {
         self.refused_total += 1;
-        let free_bytes = self.limit_bytes - self.used_bytes;
+        let free_bytes = self.limit_bytes.saturating_sub(self.used_bytes);
         OverBudget { asked_bytes, free_bytes, limit_bytes: self.limit_bytes }
     }
 }

@@ -43,6 +43,11 @@ impl Rates {
         rates
     }
 
+    /// The most that may come at once, units.
+    pub fn burst(&self) -> u64 {
+        self.rate.burst
+    }
+
     /// How many units may pass at `now_ns`. Charges nothing: several limits may have to agree first.
     pub fn room(&mut self, key: &str, now_ns: u64) -> u64 {
         let ahead_ns = self.cell(key, now_ns).saturating_sub(now_ns);

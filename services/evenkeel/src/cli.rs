@@ -47,7 +47,7 @@ pub struct DataDir {
 }
 
 /// What overrides the defaults.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// Configuration file (TOML, one table per service)
     #[arg(long, value_name = "FILE")]

@@ -13,7 +13,7 @@ use evenkeel_chassis::health::{Condition, Health};
 use evenkeel_chassis::{memory, signals};
 use evenkeel_coalescer as coalescer;
 use evenkeel_cql::CqlRows;
-use evenkeel_ingest::{Edges, Ingest};
+use evenkeel_ingest::{Edges, Ingest, Reread};
 use evenkeel_kafka::{KafkaAppender, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
 use evenkeel_seam::WorkerError;
@@ -79,12 +79,13 @@ impl Process {
     }
 
     /// Ingest over Kafka until the drain is done.
-    pub fn ingest(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+    pub fn ingest(self, config: &ClusterConfig, reread: Reread) -> Result<Exit, Failure> {
         // Its clock stamps arrivals for the whole fleet: not ready before it was compared with the brokers'.
         let clock = self.health.condition("clock");
         let appender = KafkaAppender::connect(&config.kafka)?;
         let mut edges = Edges::system(self.telemetry.emitter().clone(), self.ready.clone(), LOG_SYSTEM);
         edges.clock = Some(clock);
+        edges.reread = Some(reread);
         let listening = self.runtime.block_on(Ingest::new(config.ingest.clone(), Box::new(appender), edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;
         println!("ingest   http://{}/v1/events", ingest.address());

@@ -12,7 +12,7 @@ use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::exit::Exit;
 use evenkeel_chassis::health::Health;
 use evenkeel_chassis::{memory, signals};
-use evenkeel_ingest::{Edges, Ingest};
+use evenkeel_ingest::{Edges, Ingest, Reread};
 use evenkeel_local::Local;
 use evenkeel_telemetry::{LogTo, Telemetry};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -42,8 +42,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything. `logs`: where log lines go.
-    pub fn start(config: &ServerConfig, data_dir: &Path, logs: LogTo) -> Result<Self, Failure> {
+    /// Starts everything. `logs`: where log lines go; `reread`: how ingest reads its configuration again.
+    pub fn start(
+        config: &ServerConfig,
+        data_dir: &Path,
+        logs: LogTo,
+        reread: Option<Reread>,
+    ) -> Result<Self, Failure> {
         let internal =
             |what: &str, e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{what}: {e}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,7 +75,8 @@ impl Server {
             RandomState::new().build_hasher().finish(),
             process.drain_grace.duration(),
         )?;
-        let edges = Edges::system(telemetry.emitter().clone(), ready, LOG_SYSTEM);
+        let mut edges = Edges::system(telemetry.emitter().clone(), ready, LOG_SYSTEM);
+        edges.reread = reread;
         let appender = Box::new(local.appender());
         let listening = runtime.block_on(Ingest::new(config.ingest.clone(), appender, edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;

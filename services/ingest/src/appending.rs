@@ -106,8 +106,8 @@ pub fn append_loop(
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => None,
         };
-        if let Some((policy, caps)) = control.wanted() {
-            lanes.set_policy(policy, caps);
+        if let Some(wish) = control.wanted() {
+            lanes.set(wish);
         }
         if control.draining() {
             lanes.drain();

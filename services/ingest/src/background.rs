@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use crate::delivery::Edge;
+use crate::live::Live;
 use crate::{jwt, reload};
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::Arc;
@@ -35,12 +36,12 @@ impl Drop for Background {
 }
 
 impl Background {
-    pub(crate) fn begin(edge: &Arc<Edge>, config: &Config, emitter: &Emitter) -> Self {
+    pub(crate) fn begin(edge: &Arc<Edge>, config: &Config, live: Option<Live>, emitter: &Emitter) -> Self {
         if tokens_in_clear(config) {
             TokensInClear { listen: &config.listen.to_string() }.emit(emitter);
         }
         let keys = jwt::keep(Arc::clone(edge), config.jwt.clone(), emitter.clone());
-        let files = reload::watch(Arc::clone(edge), config.reload.every.duration(), emitter.clone());
+        let files = reload::watch(Arc::clone(edge), live, config.reload.every.duration(), emitter.clone());
         Self(vec![tokio::spawn(keys), tokio::spawn(files)])
     }
 }

@@ -52,6 +52,10 @@ pub(crate) struct Intake<'a> {
     collector: Collector<'a>,
     received_bytes: u64,
     inflated_bytes: u64,
+    /// Blocks of a container that came may wait for a step of their own.
+    blocks_wait: bool,
+    /// The decompressor may have more to give.
+    unpack_again: bool,
 }
 
 enum Sort {
@@ -87,6 +91,8 @@ impl<'a> Intake<'a> {
             collector: Collector::new(credential, stream_id, limits.collect),
             received_bytes: 0,
             inflated_bytes: 0,
+            blocks_wait: false,
+            unpack_again: false,
         }
     }
 
@@ -110,16 +116,22 @@ impl<'a> Intake<'a> {
     /// Takes the next step's worth of `piece`. The caller repeats until the piece is empty and this says
     /// that nothing is left, and looks at [`Self::cost_bytes`] in between.
     pub(crate) fn step(&mut self, piece: &mut Bytes) -> Result<bool, Problem> {
+        if self.blocks_wait {
+            self.block()?;
+            return Ok(self.blocks_wait || self.unpack_again);
+        }
         let Some(unpack) = &mut self.unpack else {
             let part = piece.split_to(piece.len().min(STEP_BYTES));
-            return self.plain(&part).map(|()| false);
+            self.plain(&part)?;
+            return Ok(self.blocks_wait);
         };
         let (part, again) = unpack.step(piece)?;
+        self.unpack_again = again;
         self.plain(&part)?;
         if let Some(unpack) = &mut self.unpack {
             unpack.give_back(part);
         }
-        Ok(again)
+        Ok(again || self.blocks_wait)
     }
 
     /// The body is complete: its batches, what was refused, and what it costs in the end, bytes.
@@ -127,6 +139,13 @@ impl<'a> Intake<'a> {
         if let Some(unpack) = &mut self.unpack {
             let rest = unpack.finish()?;
             self.plain(&rest)?;
+        }
+        if let Sort::Blocks(container) = &mut self.sort {
+            container.end();
+            self.blocks_wait = true;
+        }
+        while self.blocks_wait {
+            self.block()?;
         }
         let mut collector = self.collector;
         match self.sort {
@@ -149,6 +168,18 @@ impl<'a> Intake<'a> {
         Ok((groups, rejected, cost_bytes))
     }
 
+    /// One block of a container, or its header. What it inflates to counts as the body's inflated bytes do.
+    fn block(&mut self) -> Result<(), Problem> {
+        let Sort::Blocks(container) = &mut self.sort else {
+            self.blocks_wait = false;
+            return Ok(());
+        };
+        let read = container.step(&mut self.collector)?;
+        self.blocks_wait = read.is_some();
+        self.inflated_bytes += read.unwrap_or(0) as u64;
+        over("the decompressed body", self.inflated_bytes, self.limits.inflated_bytes_max)
+    }
+
     fn plain(&mut self, part: &[u8]) -> Result<(), Problem> {
         self.inflated_bytes += part.len() as u64;
         over("the decompressed body", self.inflated_bytes, self.limits.inflated_bytes_max)?;
@@ -165,8 +196,9 @@ impl<'a> Intake<'a> {
                 Ok(())
             }
             Sort::Blocks(container) => {
-                container.push(part, &mut self.collector)?;
-                too_many(self.collector.events(), self.limits.events_max)
+                container.push(part);
+                self.blocks_wait = true;
+                Ok(())
             }
         }
     }

@@ -235,6 +235,23 @@ impl Config {
         self.bridge.check(in_flight)
     }
 
+    /// This configuration with those keys of another that hold without a restart.
+    pub(crate) fn with_live_keys_of(&self, other: &Self) -> Self {
+        let (in_flight_max, flush) = (other.in_flight_max, other.flush.clone());
+        let tenant = quotas::Tenant {
+            rate_max: other.tenant.rate_max,
+            burst: other.tenant.burst,
+            tenants_max: other.tenant.tenants_max,
+            ..self.tenant.clone()
+        };
+        Self { in_flight_max, flush, device: other.device.clone(), tenant, ..self.clone() }
+    }
+
+    /// What requests may hold, bytes: what the bridge keeps until it is settled has no request to be charged to.
+    pub(crate) fn budget_bytes(&self) -> u64 {
+        self.in_flight_max.bytes() - self.bridge.kept_bytes_max()
+    }
+
     /// Numbers of things.
     fn check_counts(&self) -> Result<(), ConfigMisfit> {
         let counts = [

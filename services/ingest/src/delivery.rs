@@ -20,7 +20,7 @@ use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
 use evenkeel_telemetry::{Operation, TraceContext, topic_span};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::Span;
@@ -48,9 +48,11 @@ pub(crate) struct Edge {
     pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub(crate) partitions: u32,
     /// The whole budget, bytes: a delivery that needs more can never be taken.
-    pub(crate) in_flight_bytes_max: u64,
+    pub(crate) in_flight_bytes_max: AtomicU64,
+    /// What one tenant may have in flight, bytes.
+    pub(crate) tenant_bytes_max: u64,
     /// Whether devices are limited.
-    pub(crate) rated: bool,
+    pub(crate) rated: AtomicBool,
     pub(crate) meters: Meters,
     pub(crate) web_socket: WebSocketLimits,
     /// How often the budget or the log has refused: a sign not to let more clients in for now.
@@ -122,7 +124,13 @@ impl Share {
     pub(crate) async fn open(edge: &Edge, credential: &Credential, bytes: u64) -> Result<Self, Problem> {
         let held = DELIVERY_BYTES + bytes;
         let tenant = Arc::clone(&credential.name);
-        Ok(Self { ticket: edge.link.open(tenant, held).await?, held, bytes_max: edge.in_flight_bytes_max })
+        // What is more than the whole of a limit can never be taken; waiting would not help.
+        let budget_bytes = edge.in_flight_bytes_max.load(Ordering::Relaxed);
+        let bytes_max = budget_bytes.min(edge.tenant_bytes_max);
+        if held > bytes_max {
+            return Err(never_fits(bytes_max));
+        }
+        Ok(Self { ticket: edge.link.open(tenant, held).await?, held, bytes_max })
     }
 
     /// Grows the share where what is needed for `bytes` is over it.
@@ -133,9 +141,7 @@ impl Share {
         }
         let bytes = needed.next_multiple_of(GROW_BYTES).min(self.bytes_max);
         if needed > bytes {
-            // Waiting would not help, so this is no 503.
-            let detail = format!("its events take more than the {} bytes of in-flight-max", self.bytes_max);
-            return Err(Problem::new(Kind::TooLarge, detail));
+            return Err(never_fits(self.bytes_max));
         }
         self.ticket.grow(bytes).await?;
         self.held = bytes;
@@ -197,8 +203,8 @@ impl<'a> Delivery<'a> {
         let (mut groups, mut rejected, cost_bytes) = intake.finish()?;
         share.reach(cost_bytes).await?;
         let mut ticket = share.ticket;
-        let retry_after_ms = match edge.rated {
-            true => limit_devices(&mut ticket, &mut groups, &mut rejected).await?,
+        let retry_after_ms = match edge.rated.load(Ordering::Relaxed) {
+            true => limit_devices(&mut ticket, &mut groups, &mut rejected, protocol.is_whole()).await?,
             false => 0,
         };
         let accepted: u64 = groups.iter().map(|group| group.indices.len() as u64).sum();
@@ -222,13 +228,23 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Refuses the events over their devices' rates: of each batch the first so many stay.
+/// No 503: a client that came again would be refused again.
+fn never_fits(bytes_max: u64) -> Problem {
+    let detail =
+        format!("its events take more than the {bytes_max} bytes of in-flight-max (or the tenant's)");
+    Problem::new(Kind::TooLarge, detail)
+}
+
+/// Refuses the events over their devices' rates: of each batch the first so many stay; if it is to pass `whole`, all or
+/// none.
 async fn limit_devices(
     ticket: &mut Ticket,
     groups: &mut Vec<Group>,
     rejected: &mut Rejected,
+    whole: bool,
 ) -> Result<u64, Problem> {
     let ask = |group: &Group| DeviceAsk {
+        whole,
         stream_id: group.batch.stream_id.clone(),
         events: group.indices.len() as u32,
         bytes: group.encoded_bytes() as u64,
@@ -253,12 +269,20 @@ async fn limit_devices(
 }
 
 fn none_accepted(counts: Counts, rejected: Rejected, retry_after_ms: u64) -> Problem {
-    let (kind, detail) = match rejected.only_reason() {
-        Some(Reason::RateLimited) => (Kind::RateLimited, "every event is over the rate of its device"),
-        Some(Reason::BytesLimited) => {
-            (Kind::BytesLimited, "every event is over the bytes per second of its device")
+    // One that may pass later decides: a client that sends all of them again loses none.
+    let later = [Reason::RateLimited, Reason::BytesLimited, Reason::TenantLimited];
+    let later = later.into_iter().find(|&reason| rejected.count(reason) > 0);
+    let (kind, detail) = match later.or(rejected.only_reason()) {
+        Some(Reason::RateLimited) => {
+            (Kind::RateLimited, "no event passes now: those that could are over the rate of their device")
         }
-        Some(Reason::TenantLimited) => (Kind::TenantLimited, "every event is over the rate of the tenant"),
+        Some(Reason::BytesLimited) => (
+            Kind::BytesLimited,
+            "no event passes now: those that could are over the bytes per second of their device",
+        ),
+        Some(Reason::TenantLimited) => {
+            (Kind::TenantLimited, "no event passes now: those that could are over the rate of the tenant")
+        }
         Some(Reason::Forbidden) => (Kind::Forbidden, "the credential covers none of the events' streams"),
         Some(Reason::Malformed) | None => (Kind::EventsRefused, "no event was accepted"),
     };

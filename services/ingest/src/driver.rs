@@ -70,6 +70,8 @@ pub enum Input {
         /// The outcome.
         result: Result<(), AppendError>,
     },
+    /// Other limits from now on; what is held stays.
+    Limits(Box<Limits>),
     /// Time passed.
     Tick,
     /// Take nothing new, finish what is there.
@@ -79,6 +81,15 @@ pub enum Input {
     },
 }
 
+/// The limits that may change.
+#[derive(Debug)]
+pub struct Limits {
+    /// The byte budget, bytes.
+    pub budget_bytes: u64,
+    /// The rates begin anew, with their bursts; the bytes of tenants stay as they were.
+    pub quotas: Quotas,
+}
+
 /// How many events of one stream want to pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceAsk {
@@ -86,6 +97,9 @@ pub struct DeviceAsk {
     pub stream_id: String,
     /// Number of events.
     pub events: u32,
+    /// All of them, or none: for protocols whose acknowledgement is for all of a message. A message larger than a
+    /// whole burst passes when the burst is full, and what it takes beyond is owed.
+    pub whole: bool,
     /// What they take in a record, bytes.
     pub bytes: u64,
 }
@@ -255,6 +269,7 @@ impl Driver {
             }
             Input::Gone { request } => self.gone(request),
             Input::Acked { request, result } => self.acked(request, result, out),
+            Input::Limits(limits) => self.set_limits(*limits),
             Input::Tick => self.tick(now_ms, out),
             Input::Drain { within_ms } => self.begin_drain(now_ms, within_ms),
         }
@@ -415,6 +430,12 @@ impl Driver {
         };
         self.abandon(request);
         out.push(Action::Refuse { request, refusal, retry_after_ms: self.retry.after_ms(random) });
+    }
+
+    fn set_limits(&mut self, Limits { budget_bytes, quotas }: Limits) {
+        self.budget.set_limit(budget_bytes);
+        // Requests hold bytes of their tenants, so that table stays as it is.
+        self.quotas = Quotas { tenant_bytes: self.quotas.tenant_bytes.take(), ..quotas };
     }
 
     fn begin_drain(&mut self, now_ms: u64, within_ms: u64) {

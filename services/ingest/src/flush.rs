@@ -71,9 +71,20 @@ impl Flush {
     }
 }
 
+/// How the lanes are to work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The policy.
+    pub policy: Policy,
+    /// What no policy may exceed.
+    pub caps: Caps,
+    /// What may wait and fly, all lanes together, bytes.
+    pub bytes_max: u64,
+}
+
 #[derive(Debug, Default)]
 struct Wishes {
-    flush: Mutex<Option<(Policy, Caps)>>,
+    flush: Mutex<Option<Wish>>,
     is_new: AtomicBool,
     draining: AtomicBool,
 }
@@ -84,15 +95,15 @@ pub struct FlushControl(Arc<Wishes>);
 
 impl FlushControl {
     /// From the next look of the lanes on (within a second) these hold. What waits stays, and so does what was learnt.
-    pub fn set(&self, policy: Policy, caps: Caps) -> Result<(), PolicyError> {
-        policy.check()?;
-        caps.check()?;
-        *self.0.flush.lock().unwrap_or_else(PoisonError::into_inner) = Some((policy, caps));
+    pub fn set(&self, wish: Wish) -> Result<(), PolicyError> {
+        wish.policy.check()?;
+        wish.caps.check()?;
+        *self.0.flush.lock().unwrap_or_else(PoisonError::into_inner) = Some(wish);
         self.0.is_new.store(true, Ordering::Release);
         Ok(())
     }
 
-    pub(crate) fn wanted(&self) -> Option<(Policy, Caps)> {
+    pub(crate) fn wanted(&self) -> Option<Wish> {
         if !self.0.is_new.swap(false, Ordering::AcqRel) {
             return None;
         }
@@ -117,11 +128,12 @@ mod tests {
     fn a_wish_is_checked_heard_once_and_the_last_one_counts() {
         let control = FlushControl::default();
         let wrong = Static { bytes_max: 0, ..Static::default() };
-        assert!(control.set(Policy::Static(wrong), Caps::default()).is_err());
+        let wish = |policy| Wish { policy, caps: Caps::default(), bytes_max: 1 << 20 };
+        assert!(control.set(wish(Policy::Static(wrong))).is_err());
         assert_eq!(control.wanted(), None);
-        control.set(Policy::Rate(Rate::default()), Caps::default()).unwrap();
-        control.set(Policy::default(), Caps::default()).unwrap();
-        assert_eq!(control.wanted(), Some((Policy::default(), Caps::default())));
+        control.set(wish(Policy::Rate(Rate::default()))).unwrap();
+        control.set(wish(Policy::default())).unwrap();
+        assert_eq!(control.wanted(), Some(wish(Policy::default())));
         assert_eq!(control.wanted(), None);
     }
 }

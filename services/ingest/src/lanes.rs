@@ -6,6 +6,7 @@
 //! budget of the driver; a second limit of the same size bounds what the driver has given up and this still holds.
 
 use crate::appending::Job;
+use crate::flush::Wish;
 use crate::meters::FlushMeters;
 use evenkeel_flush::{Admission, Caps, Decision, ITEM_BYTES_MIN, Lane, Mode, Policy, SendId};
 use evenkeel_seam::{Ack, AppendError, Appender, Header, OutRecord, Outputs};
@@ -97,8 +98,9 @@ impl Lanes {
         }
     }
 
-    /// Another policy and other caps; what waits and flies stays.
-    pub(crate) fn set_policy(&mut self, policy: Policy, caps: Caps) {
+    /// Another policy, other caps, another bound; what waits and flies stays.
+    pub(crate) fn set(&mut self, Wish { policy, caps, bytes_max }: Wish) {
+        self.admission.set_limit(bytes_max);
         for line in &mut self.lines {
             line.lane.set_policy(policy.clone(), caps.clone());
         }

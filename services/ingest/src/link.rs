@@ -57,6 +57,11 @@ impl Link {
         Self { to_driver, next: Arc::new(AtomicU64::new(1)) }
     }
 
+    /// Something about no request.
+    pub(crate) fn tell(&self, input: Input) {
+        let _ = self.to_driver.send(Message::Input(input)); // nobody is left to hear it
+    }
+
     /// A number that spreads the retry hints of clients refused before the driver knows them.
     pub(crate) fn draw(&self) -> u64 {
         let drawn = self.next.fetch_add(1, Ordering::Relaxed);

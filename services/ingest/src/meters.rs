@@ -35,6 +35,11 @@ pub(crate) enum Protocol {
 impl Protocol {
     const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Bridge];
 
+    /// Whether its acknowledgement is for all of a message, so that rates take all of it or nothing.
+    pub(crate) const fn is_whole(self) -> bool {
+        matches!(self, Self::Mqtt | Self::Bridge)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -51,12 +56,14 @@ pub(crate) enum Reloaded {
     Keys,
     Credentials,
     Certificate,
+    Configuration,
 }
 
-const RELOADED: [(Reloaded, &str); 3] = [
+const RELOADED: [(Reloaded, &str); 4] = [
     (Reloaded::Keys, "keys"),
     (Reloaded::Credentials, "credentials"),
     (Reloaded::Certificate, "certificate"),
+    (Reloaded::Configuration, "configuration"),
 ];
 
 impl Reloaded {

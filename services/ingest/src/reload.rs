@@ -1,9 +1,10 @@
-//! Files that are read again while the service runs: credentials, keys, the certificate.
+//! Files that are read again while the service runs: configuration, credentials, keys, the certificate.
 //!
 //! Owns: when they are looked at. Never: takes a broken file; what is in force stays, and the failure is logged and
 //! counted once per change. Contents are compared, not times: a mounted secret changes by a link.
 
 use crate::delivery::Edge;
+use crate::live::Live;
 use crate::meters::Reloaded;
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::Arc;
@@ -26,19 +27,23 @@ event! {
 }
 
 /// Looks at the files every so often, for ever.
-pub(crate) async fn watch(edge: Arc<Edge>, every: Duration, emitter: Emitter) {
+pub(crate) async fn watch(edge: Arc<Edge>, live: Option<Live>, every: Duration, emitter: Emitter) {
+    let live = live.map(Arc::new);
     loop {
         tokio::time::sleep(every).await;
-        let (shared, emitter) = (Arc::clone(&edge), emitter.clone());
+        let (shared, live, emitter) = (Arc::clone(&edge), live.clone(), emitter.clone());
         // Reading blocks: a mounted directory may hang.
-        let looked = tokio::task::spawn_blocking(move || look(&shared, &emitter)).await;
+        let looked = tokio::task::spawn_blocking(move || look(&shared, live.as_deref(), &emitter)).await;
         if looked.is_err() {
             return; // the service is ending
         }
     }
 }
 
-fn look(edge: &Edge, emitter: &Emitter) {
+fn look(edge: &Edge, live: Option<&Live>, emitter: &Emitter) {
+    if let Some(live) = live {
+        tell(edge, emitter, Reloaded::Configuration, live.look(edge));
+    }
     tell(edge, emitter, Reloaded::Credentials, edge.auth.reload().map_err(|error| error.to_string()));
     if let Some(jwt) = edge.auth.jwt() {
         let looked = jwt.reload((edge.now_ms)()).map_err(|error| error.to_string());

@@ -15,6 +15,7 @@ use crate::doors::Doors;
 use crate::driver::{Action, Driver, Input, Refusal};
 use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
+use crate::live::{Live, Reread};
 use crate::meters::Meters;
 use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
@@ -116,6 +117,8 @@ pub struct Edges {
     pub ready: Condition,
     /// Holds while this machine's clock agrees with the log's; `None` = the log has no other clock.
     pub clock: Option<Condition>,
+    /// Reads the configuration again, so that some of its keys may change; `None` = they hold until the end.
+    pub reread: Option<Reread>,
     /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
     pub log_system: &'static str,
 }
@@ -139,6 +142,7 @@ impl Edges {
             emitter,
             ready,
             clock: None,
+            reread: None,
             log_system,
         }
     }
@@ -191,8 +195,7 @@ impl Ingest {
     /// own deadline if that is sooner.
     pub async fn run(mut self, drain: &Drain) -> Result<(), RunError> {
         let config = self.config;
-        // What the bridge keeps until it is settled has no request to be charged to.
-        let budget_bytes = config.in_flight_max.bytes() - config.bridge.kept_bytes_max();
+        let budget_bytes = config.budget_bytes();
         let (to_driver, inbox) = mpsc::unbounded_channel();
         let edge = Arc::new(Edge {
             auth: self.auth,
@@ -202,8 +205,9 @@ impl Ingest {
             now_ms: Arc::clone(&self.edges.now_ms),
             traced: self.edges.emitter.traced().then_some(self.edges.log_system),
             partitions: self.appender.partitions(),
-            in_flight_bytes_max: budget_bytes,
-            rated: config.rated(),
+            in_flight_bytes_max: AtomicU64::new(budget_bytes),
+            tenant_bytes_max: config.tenant_bytes_max(),
+            rated: AtomicBool::new(config.rated()),
             web_socket: config.web_socket_limits(),
             refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
@@ -235,7 +239,9 @@ impl Ingest {
         let server = tokio::spawn(async move {
             tokio::join!(http, others);
         });
-        let _background = Background::begin(&edge, &config, &self.edges.emitter);
+        let emitter = self.edges.emitter.clone();
+        let live = self.edges.reread.map(|read| Live::new(read, &config, self.flush.clone(), emitter));
+        let _background = Background::begin(&edge, &config, live, &self.edges.emitter);
         let core = Core {
             driver: Driver::new(budget_bytes, config.quotas(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),

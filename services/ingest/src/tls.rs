@@ -11,9 +11,11 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::ssl::{Ssl, SslAcceptor, SslContext, SslMethod, SslVerifyMode};
+use openssl::ssl::{
+    Ssl, SslAcceptor, SslConnectorBuilder, SslContext, SslFiletype, SslMethod, SslVerifyMode,
+};
 use openssl::stack::Stack;
-use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use openssl::x509::{X509, X509Ref};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -141,6 +143,15 @@ impl Tls {
         *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
         Ok(true)
     }
+}
+
+/// Makes a client trust the authorities of this file and nobody else: the builder comes with those of the machine.
+pub(crate) fn trust_only(connector: &mut SslConnectorBuilder, ca_file: &Path) -> Result<(), ErrorStack> {
+    let mut store = X509StoreBuilder::new()?;
+    let lookup = store.add_lookup(X509Lookup::file())?;
+    lookup.load_cert_file(ca_file, SslFiletype::PEM)?;
+    connector.set_cert_store(store.build());
+    Ok(())
 }
 
 /// The files as read.

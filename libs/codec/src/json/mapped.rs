@@ -88,6 +88,9 @@ pub enum MappedError {
         /// Which limit.
         source: evenkeel_model::StreamIdError,
     },
+    /// Two members come to one name: `a.b`, and `b` in `a`.
+    #[error("two members make one field named {0}; name those that count in the mapping")]
+    Twice(String),
     /// More fields than an event may have.
     #[error("more than {max} fields; name those that count in the mapping", max = FIELDS_MAX)]
     TooManyFields,
@@ -254,6 +257,9 @@ fn push(name: String, value: f64, into: &mut EventBatch) -> Result<(), MappedErr
     if into.fields.len() == FIELDS_MAX {
         return Err(MappedError::TooManyFields);
     }
+    if into.fields.iter().any(|field| field.name == name) {
+        return Err(MappedError::Twice(name));
+    }
     check_field_name(&name).map_err(|source| MappedError::Name { path: name.clone(), source })?;
     into.fields.push(FieldColumn { name, values: vec![value], ..FieldColumn::default() });
     Ok(())
@@ -390,6 +396,9 @@ mod tests {
         let keyless = Mapping { stream_id: None, ..mapping() };
         let mut batch = EventBatch::default();
         assert_eq!(keyless.read(None, Some(RECORD.as_bytes()), 0, &mut batch), Err(MappedError::NoKey));
+        let whole = Mapping { fields: Fields::default(), ..mapping() };
+        let twice = r#"{"device": {"id": "x"}, "at": 1, "n": 1, "a.b": 1, "a": {"b": 2}}"#;
+        assert!(read(&whole, twice).unwrap_err().contains("one field named a.b"));
         let many: String = (0..65).map(|i| format!("\"f{i}\":1,")).collect();
         let many = format!("{{{many}\"device\":{{\"id\":\"a\"}},\"at\":1,\"n\":1}}");
         let whole = Mapping { fields: Fields::default(), ..mapping() };

@@ -38,5 +38,5 @@ crate::metrics! {
     gauge ACCEPT_RATE "evenkeel.ingest.accept.rate" "{connection}" []
         "Connections that may be accepted per second now; it grows after the start and falls under pressure.";
     counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
-        "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
+        "Configuration, credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
 }

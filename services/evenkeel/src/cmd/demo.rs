@@ -59,7 +59,7 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
     let live = std::io::stdout().is_terminal() && !dumb && !args.plain;
     let tail = live.then(|| LogTail::new(LOG_LINES));
     let logs = tail.clone().map_or(LogTo::Stderr, LogTo::Tail);
-    let server = Server::start(&config, &dir, logs)?;
+    let server = Server::start(&config, &dir, logs, None)?;
     let options = DemoOptions {
         bowls: args.bowls,
         wearables: args.wearables,

@@ -28,7 +28,12 @@ pub enum Service {
 pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
     let config = ClusterConfig::load(&args.config.overrides()?)?;
     match service {
-        Service::Ingest => Process::start("ingest", &config)?.ingest(&config),
+        Service::Ingest => {
+            let again = args.config.clone();
+            let load = move || -> Result<_, Failure> { Ok(ClusterConfig::load(&again.overrides()?)?.ingest) };
+            let reread = Box::new(move || load().map_err(|failure| failure.to_string()));
+            Process::start("ingest", &config)?.ingest(&config, reread)
+        }
         Service::Coalescer => Process::start("coalescer", &config)?.coalescer(&config),
         Service::Sink => Process::start("sink", &config)?.sink(&config),
     }

@@ -24,9 +24,9 @@ pub(super) async fn settle(
     message: Message,
     mut phases: watch::Receiver<Phase>,
 ) -> Settled {
-    let (mut failures, mut most) = (0, 0);
+    let mut failures = 0;
     loop {
-        let Some(wait) = attempt(&shared, message.clone(), &mut most).await else { return Settled::Yes };
+        let Some(wait) = attempt(&shared, message.clone()).await else { return Settled::Yes };
         let wait = wait.max(shared.settings.backoff.wait(failures, shared.jitter.next()));
         failures += 1;
         tokio::select! {
@@ -36,21 +36,16 @@ pub(super) async fn settle(
     }
 }
 
-/// One attempt; `Some` = it is to be tried again, not before so long. `most` is the most events of the message that
-/// an attempt has brought in.
-async fn attempt(shared: &Shared, message: Message, most: &mut u64) -> Option<Duration> {
+/// One attempt; `Some` = it is to be tried again, not before so long. Rates take all of a message or nothing.
+async fn attempt(shared: &Shared, message: Message) -> Option<Duration> {
     let settings = &shared.settings;
     let carrier =
         Carrier { protocol: Protocol::Bridge, credential: &settings.credential, shape: &settings.shape };
     let meters = &shared.edge.meters;
     match deliver(&shared.edge, carrier, None, message).await {
-        Ok(accepted) => {
+        Ok(_) => {
             meters.answered(Protocol::Bridge, StatusCode::OK);
-            // The rest was over its device's rate: later more of it passes, unless that is all the rate ever takes
-            // at once. What is sent twice is single by its seq.
-            let more = accepted.answered.counts.accepted > *most;
-            *most = (*most).max(accepted.answered.counts.accepted);
-            (accepted.retry_after_ms > 0 && more).then(|| Duration::from_millis(accepted.retry_after_ms))
+            None
         }
         Err(problem) => {
             meters.answered(Protocol::Bridge, problem.kind.status());

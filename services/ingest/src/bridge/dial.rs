@@ -1,6 +1,7 @@
 //! The way to the broker: TCP, or TLS over it where a certificate authority is configured.
 
 use super::BridgeError;
+use crate::tls::trust_only;
 use openssl::ssl::{SslConnector, SslMethod};
 use std::io;
 use std::path::Path;
@@ -34,7 +35,7 @@ impl Dial {
     pub(crate) fn new(address: &str, ca_file: &Path, timeout: Duration) -> Result<Self, BridgeError> {
         let trusting = || {
             let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-            builder.set_ca_file(ca_file)?;
+            trust_only(&mut builder, ca_file)?;
             Ok(builder.build())
         };
         let tls =

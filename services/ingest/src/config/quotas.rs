@@ -75,6 +75,14 @@ impl Config {
         }
     }
 
+    /// What one tenant may have in flight, bytes.
+    pub(crate) fn tenant_bytes_max(&self) -> u64 {
+        match self.tenant.in_flight_max.bytes() {
+            0 => u64::MAX,
+            bytes => bytes,
+        }
+    }
+
     /// Whether any limit is counted in events, so that deliveries have to ask.
     pub(crate) fn rated(&self) -> bool {
         self.device.rate_max > 0 || self.device.bytes_rate_max.bytes() > 0 || self.tenant.rate_max > 0

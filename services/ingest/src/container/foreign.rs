@@ -15,6 +15,11 @@ use evenkeel_codec::json::{JsonEvent, parse_timestamp};
 /// Longest schema read, bytes.
 const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 
+/// Most members of a record, those of inner records included: an event has at most 64 fields.
+const MEMBERS_MAX: usize = 100;
+/// Most that the library may reserve for one text or map on a client's word, bytes.
+const RESERVE_MAX: usize = 1024 * 1024;
+
 /// A reader of one writer's schema.
 pub(super) struct Foreign {
     schema: Schema,
@@ -24,6 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Schema, String> {
     if text.len() > SCHEMA_BYTES_MAX {
         return Err(format!("its schema is longer than {SCHEMA_BYTES_MAX} bytes"));
     }
+    apache_avro::util::max_allocation_bytes(RESERVE_MAX); // for the process: nobody else reads with this library
     Schema::parse_str(text).map_err(|error| format!("its schema: {error}"))
 }
 
@@ -39,6 +45,14 @@ impl Foreign {
         let Schema::Record(record) = &schema else {
             return Err("its schema is no record".into());
         };
+        let inner = |schema: &Schema| match schema {
+            Schema::Record(inner) => inner.fields.len(),
+            _ => 0,
+        };
+        let members = record.fields.iter().map(|field| 1 + inner(&field.schema)).sum::<usize>();
+        if members > MEMBERS_MAX {
+            return Err(format!("its schema has more than {MEMBERS_MAX} members"));
+        }
         for field in &record.fields {
             let nests = match &field.schema {
                 Schema::Record(inner) => !inner.fields.iter().all(|f| is_plain(&f.schema)),

@@ -1,7 +1,7 @@
 //! Avro container files: the blocks of a body, their compression, the records in them.
 //!
-//! Owns: where the header and each block end, the bounds of both. Never: more than one block in memory (as it came,
-//! and inflated); a record's meaning (codec has it for our schemas, `foreign` for others).
+//! Owns: where the header and each block end, the bounds of both. Never: more than one block per step (the caller asks
+//! the budget between two); a record's meaning (codec has it for our schemas, `foreign` for others).
 //! Format: Avro 1.11 specification, "Object Container Files". Codecs: null, deflate, zstandard.
 
 mod foreign;
@@ -31,6 +31,9 @@ pub(crate) struct Container {
     /// The current block, inflated.
     block: Vec<u8>,
     head: Option<Head>,
+    /// While the header is incomplete: how much must have come before it is read again. A client that sends it byte
+    /// by byte must not have it read as often.
+    enough: usize,
     limits: BlockLimits,
 }
 
@@ -70,7 +73,7 @@ enum Stop {
 
 impl Container {
     pub(crate) fn new(limits: BlockLimits) -> Self {
-        Self { buffer: Vec::new(), block: Vec::new(), head: None, limits }
+        Self { buffer: Vec::new(), block: Vec::new(), head: None, enough: 0, limits }
     }
 
     /// Bytes it keeps between pieces.
@@ -78,32 +81,48 @@ impl Container {
         self.buffer.capacity() + self.block.capacity()
     }
 
-    /// Takes the next piece; the collector gets every record of each block that ends in it.
-    pub(crate) fn push(&mut self, part: &[u8], collector: &mut Collector<'_>) -> Result<(), Problem> {
+    /// Takes the next piece; [`Self::step`] reads it.
+    pub(crate) fn push(&mut self, part: &[u8]) {
         self.buffer.extend_from_slice(part);
-        let mut at = 0;
-        let stopped = loop {
-            let mut cursor = Cursor { bytes: &self.buffer[at..], at: 0 };
-            let read = match &self.head {
-                None => read_head(&mut cursor).map(|head| self.head = Some(head)),
-                Some(head) => read_block(head, &mut cursor, self.limits, &mut self.block, collector),
-            };
-            match read {
-                Ok(()) => at += cursor.at,
-                Err(stop) => break stop,
-            }
+    }
+
+    /// Reads the header, or one block, whose records the collector gets. Answers the inflated bytes of it; `None` =
+    /// nothing whole has come.
+    pub(crate) fn step(&mut self, collector: &mut Collector<'_>) -> Result<Option<usize>, Problem> {
+        if self.head.is_none() && self.buffer.len() < self.enough {
+            return Ok(None);
+        }
+        let mut cursor = Cursor { bytes: &self.buffer, at: 0 };
+        let read = match &self.head {
+            None => read_head(&mut cursor).map(|head| {
+                self.head = Some(head);
+                0
+            }),
+            Some(head) => read_block(head, &mut cursor, self.limits, &mut self.block, collector),
         };
-        self.buffer.drain(..at);
-        match stopped {
-            Stop::Problem(problem) => Err(problem),
-            Stop::Incomplete if self.head.is_none() && self.buffer.len() > HEAD_MAX => {
+        let at = cursor.at;
+        match read {
+            Ok(bytes) => {
+                self.buffer.drain(..at);
+                Ok(Some(bytes))
+            }
+            Err(Stop::Problem(problem)) => Err(problem),
+            Err(Stop::Incomplete) if self.head.is_none() && self.buffer.len() > HEAD_MAX => {
                 Err(broken(format!("its header is longer than {HEAD_MAX} bytes")))
             }
-            Stop::Incomplete => Ok(()),
+            Err(Stop::Incomplete) => {
+                self.enough = 2 * self.buffer.len();
+                Ok(None)
+            }
         }
     }
 
-    /// The body is complete.
+    /// Nothing more will come: what has come is to be read as it is.
+    pub(crate) fn end(&mut self) {
+        self.enough = 0;
+    }
+
+    /// Whether the body, read as far as it goes, is a whole file.
     pub(crate) fn finish(&self) -> Result<(), Problem> {
         match (&self.head, self.buffer.is_empty()) {
             (Some(_), true) => Ok(()),
@@ -175,12 +194,11 @@ fn read_block(
     limits: BlockLimits,
     block: &mut Vec<u8>,
     collector: &mut Collector<'_>,
-) -> Result<(), Stop> {
+) -> Result<usize, Stop> {
     let (records, bytes) = (cursor.long()?, cursor.long()?);
     let left = limits.events_max.saturating_sub(collector.events());
     let Some(records) = u32::try_from(records).ok().filter(|records| *records <= left) else {
-        let detail = format!("the request holds more than {} events", limits.events_max);
-        return Err(Problem::new(Kind::TooLarge, detail).into());
+        return Err(too_many(limits.events_max).into());
     };
     let Some(bytes) = usize::try_from(bytes).ok().filter(|bytes| *bytes <= limits.bytes_max) else {
         return Err(too_large(limits.bytes_max).into());
@@ -196,24 +214,34 @@ fn read_block(
         Codec::Zstandard => unzstd(data, limits.bytes_max, block)?,
     };
     match &head.records {
-        Records::Ours(sequence) => ours(*sequence, data, records, collector)?,
+        Records::Ours(sequence) => ours(*sequence, data, records, limits.events_max, collector)?,
         Records::Foreign(foreign) => foreign.read(data, records, collector).map_err(broken)?,
     }
-    Ok(())
+    Ok(data.len())
 }
 
-fn ours(sequence: Sequence, data: &[u8], records: u32, collector: &mut Collector<'_>) -> Result<(), Problem> {
+fn ours(
+    sequence: Sequence,
+    data: &[u8],
+    records: u32,
+    events_max: u32,
+    collector: &mut Collector<'_>,
+) -> Result<(), Problem> {
     let mut refused = None;
     decode_sequence(sequence, data, records, &mut |batch| {
-        if refused.is_some() {
-            return;
-        }
-        match collector.own_stream(&batch.stream_id) {
-            Err(problem) => refused = Some(problem),
+        // A batch of a few bytes may stand for 65,536 events: counted before they are kept.
+        let fits = batch.len() as u64 + u64::from(collector.events()) <= u64::from(events_max);
+        let checked = if fits { collector.own_stream(&batch.stream_id) } else { Err(too_many(events_max)) };
+        match checked {
+            Err(problem) => {
+                refused = Some(problem);
+                return false;
+            }
             // Single events are put together with their neighbours; a backfill is marked per batch and stays apart.
             Ok(()) if sequence == Sequence::Events && !batch.backfill => collector.parsed(event_of(batch)),
             Ok(()) => collector.batch(batch),
         }
+        true
     })
     .map_err(|error: DecodeError| broken(error.to_string()))?;
     refused.map_or(Ok(()), Err)
@@ -324,6 +352,10 @@ impl From<Problem> for Stop {
 
 fn broken(why: String) -> Problem {
     Problem::new(Kind::UnreadableBody, format!("the Avro container file: {why}"))
+}
+
+fn too_many(events_max: u32) -> Problem {
+    Problem::new(Kind::TooLarge, format!("the request holds more than {events_max} events"))
 }
 
 fn too_large(bytes_max: usize) -> Problem {

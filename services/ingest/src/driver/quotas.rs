@@ -52,9 +52,13 @@ impl Quotas {
             (Limit::TenantEvents, &mut self.tenant_events, tenant, 1),
         ];
         for (limit, rates, key, each) in limits {
-            let room = rates.as_mut().map_or(u64::MAX, |rates| rates.room(key, now_ns) / each);
+            let Some(rates) = rates else { continue };
+            let room = rates.room(key, now_ns) / each;
+            if ask.whole && room >= events.min(rates.burst() / each).max(1) {
+                continue;
+            }
             if room < events {
-                (events, refused_by) = (room, Some(limit));
+                (events, refused_by) = (if ask.whole { 0 } else { room }, Some(limit));
             }
         }
         let mut wait_ms = 0;
@@ -67,7 +71,8 @@ impl Quotas {
             let Some(rates) = rates else { continue };
             rates.charge(key, events * each, now_ns);
             if refused_by.is_some() {
-                wait_ms = wait_ms.max(rates.wait_ms(key, each, now_ns));
+                let wanted = if ask.whole { u64::from(ask.events) } else { 1 };
+                wait_ms = wait_ms.max(rates.wait_ms(key, wanted * each, now_ns));
             }
         }
         (Admitted { events: events as u32, refused_by }, wait_ms)
@@ -81,12 +86,28 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
+    #[test]
+    fn what_must_pass_whole_waits_for_its_room_or_for_a_full_burst() {
+        let mut quotas = Quotas { device_events: rates(10, 20), ..Quotas::default() };
+        let whole = |events| DeviceAsk { whole: true, ..ask("a", events, 0) };
+        assert_eq!(quotas.admit("t", &whole(15), 0).0.events, 15);
+        let (refused, wait_ms) = quotas.admit("t", &whole(15), 0);
+        assert_eq!((refused.events, refused.refused_by, wait_ms), (0, Some(Limit::DeviceEvents), 1_000));
+        assert_eq!(quotas.admit("t", &whole(15), S).0.events, 15);
+        // More than a burst: with the full one, and what is beyond it is owed.
+        let (refused, wait_ms) = quotas.admit("t", &whole(50), S);
+        assert_eq!((refused.events, wait_ms), (0, 2_000));
+        assert_eq!(quotas.admit("t", &whole(50), 3 * S).0.events, 50);
+        assert_eq!(quotas.admit("t", &whole(1), 6 * S).0.events, 0);
+        assert_eq!(quotas.admit("t", &whole(1), 6 * S + S / 10).0.events, 1);
+    }
+
     fn rates(per_s: u64, burst: u64) -> Option<Rates> {
         Some(Rates::new(Rate { per_s, burst }, 10))
     }
 
     fn ask(device: &str, events: u32, bytes: u64) -> DeviceAsk {
-        DeviceAsk { stream_id: device.into(), events, bytes }
+        DeviceAsk { stream_id: device.into(), events, bytes, whole: false }
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn devices_over_their_rate_get_the_first_events_and_a_time() {
     let quotas = Quotas { device_events: rates, ..Quotas::default() };
     let mut driver = Driver::new(10_000, quotas, RETRY, DEADLINES);
     start(&mut driver, 0, 1, 100);
-    let ask = |events| DeviceAsk { stream_id: "s".into(), events, bytes: 0 };
+    let ask = |events| DeviceAsk { stream_id: "s".into(), events, bytes: 0, whole: false };
     let out = apply(&mut driver, 0, Input::Parsed { request: 1, asks: vec![ask(3), ask(4)] });
     let [Action::Allow { admitted, retry_after_ms, .. }] = &out[..] else { panic!("{out:?}") };
     let events: Vec<u32> = admitted.iter().map(|ask| ask.events).collect();

@@ -6,6 +6,7 @@
 
 use super::keys::KEYS_BYTES_MAX;
 use crate::config::jwt::JwtConfig;
+use crate::tls::trust_only;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::handshake;
@@ -85,7 +86,7 @@ async fn get(source: &Source) -> Result<Bytes, FetchError> {
     }
     let mut connector = SslConnector::builder(SslMethod::tls_client())?;
     if source.ca_file != Path::new("") {
-        connector.set_ca_file(&source.ca_file)?;
+        trust_only(&mut connector, &source.ca_file)?;
     }
     let ssl = connector.build().configure()?.into_ssl(&source.host)?;
     let mut stream = SslStream::new(ssl, stream)?;

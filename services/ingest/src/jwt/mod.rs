@@ -141,7 +141,11 @@ impl Jwt {
             keys: RwLock::new(None),
             file: (!config.jwks_file.as_os_str().is_empty()).then(|| config.jwks_file.clone()),
             seen: Mutex::new(None),
-            known: Mutex::new(Known { tokens: BTreeMap::new(), tokens_max: config.remembered_max }),
+            known: Mutex::new(Known {
+                tokens: BTreeMap::new(),
+                tokens_max: config.remembered_max,
+                swept_ms: i64::MIN,
+            }),
             wanted: Notify::new(),
         };
         jwt.reload(now_ms)?;
@@ -189,7 +193,12 @@ impl Jwt {
         })?;
         let hash = *blake3::hash(token).as_bytes();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&hash, now_ms);
-        if let Some(credential) = known {
+        // A token may have been remembered while its key was being withdrawn.
+        let trusted = |credential: &Arc<Credential>| match &credential.origin {
+            Origin::Jwt { key } => keys.holds(key),
+            _ => false,
+        };
+        if let Some(credential) = known.filter(trusted) {
             return Ok(credential);
         }
         let credential = Arc::new(self.judge(&keys, token, now_ms)?);
@@ -318,7 +327,12 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
 struct Known {
     tokens: BTreeMap<[u8; 32], Arc<Credential>>,
     tokens_max: usize,
+    /// When the expired ones were last looked for: that visits all of them.
+    swept_ms: i64,
 }
+
+/// Time between two looks for expired tokens.
+const SWEEP_MS: i64 = 5_000;
 
 impl Known {
     /// One that has expired is forgotten, and verified again to say so.
@@ -333,7 +347,8 @@ impl Known {
 
     /// In a full table the expired ones go, or else the first: hashes are in no order that anybody chooses.
     fn put(&mut self, hash: [u8; 32], credential: &Arc<Credential>, now_ms: i64) {
-        if self.tokens.len() >= self.tokens_max {
+        if self.tokens.len() >= self.tokens_max && now_ms >= self.swept_ms.saturating_add(SWEEP_MS) {
+            self.swept_ms = now_ms;
             self.tokens.retain(|_, known| known.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms));
         }
         if self.tokens.len() >= self.tokens_max {

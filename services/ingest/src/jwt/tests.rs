@@ -106,7 +106,7 @@ fn a_key_file_that_stays_keeps_its_keys_young_and_one_that_breaks_does_not() {
 
 #[test]
 fn remembered_tokens_are_bounded_and_expire() {
-    let mut known = Known { tokens: BTreeMap::new(), tokens_max: 3 };
+    let mut known = Known { tokens: BTreeMap::new(), tokens_max: 3, swept_ms: i64::MIN };
     let credential = |expires_at_ms| {
         let origin = Origin::Jwt { key: [0; 32] };
         Arc::new(Credential { name: "a".into(), streams: vec![], origin, expires_at_ms: Some(expires_at_ms) })
@@ -116,6 +116,8 @@ fn remembered_tokens_are_bounded_and_expire() {
         assert!(known.tokens.len() <= 3 && known.get(&[n; 32], 99).is_some());
     }
     known.put([20; 32], &credential(300), 200);
+    assert_eq!(known.tokens.len(), 3, "all are looked through every few seconds only");
+    known.put([21; 32], &credential(9_000), SWEEP_MS);
     assert_eq!(known.tokens.len(), 1, "the expired ones made room");
-    assert!(known.get(&[20; 32], 300).is_none() && known.tokens.is_empty());
+    assert!(known.get(&[21; 32], 9_000).is_none() && known.tokens.is_empty());
 }

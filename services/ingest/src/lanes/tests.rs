@@ -195,7 +195,7 @@ fn a_change_of_policy_reaches_what_waits() {
     bench.offer(0, 1, &[(0, b"a")]);
     assert_eq!(bench.send(1), Some(100));
     assert!(bench.log.appended.is_empty());
-    bench.lanes.set_policy(Policy::default(), Caps::default());
+    bench.lanes.set(Wish { policy: Policy::default(), caps: Caps::default(), bytes_max: 1 << 20 });
     bench.send(2);
     assert_eq!(bench.log.appended.len(), 1);
 }
@@ -227,7 +227,8 @@ fn past_the_budget_a_request_is_refused_whole() {
 fn a_request_above_the_largest_send_leaves_in_several() {
     let mut bench = Bench::new(Policy::default(), one_leader());
     let caps = Caps { bytes_per_send_max: 1_000, ..Caps::default() };
-    bench.lanes.set_policy(Policy::Linger(Linger { linger_ms: 0, ..Linger::default() }), caps);
+    let policy = Policy::Linger(Linger { linger_ms: 0, ..Linger::default() });
+    bench.lanes.set(Wish { policy, caps, bytes_max: 1 << 20 });
     // The last record alone is above the cap, which the service's own limits allowed.
     bench.offer(0, 1, &[(0, &[1; 600]), (1, &[2; 600]), (2, &[3; 300]), (3, &[4; 1_500])]);
     bench.send(0);

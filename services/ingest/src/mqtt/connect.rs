@@ -20,6 +20,8 @@ use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Longest client id, bytes: it is kept while its client is away.
+const CLIENT_ID_BYTES_MAX: usize = 256;
 /// Least packet size of a client at which reason strings are sent, bytes.
 const EXPLAIN_BYTES_MIN: u32 = 512;
 /// The answer of version 3.1.1 to a version that is neither 3.1.1 nor 5.
@@ -91,6 +93,9 @@ impl Asked {
         if self.manners.version != Version::V5_0 && self.client_id.is_empty() && !self.session.clean {
             return Err(Unwelcome::ClientId);
         }
+        if self.client_id.len() > CLIENT_ID_BYTES_MAX {
+            return Err(Unwelcome::LongClientId);
+        }
         let header = self.token.as_ref().map(|token| [b"Bearer ", token.as_slice()].concat());
         let credential =
             edge.authenticate(header.as_deref(), peer).map_err(|problem| match problem.kind {
@@ -150,6 +155,8 @@ pub(super) enum Unwelcome {
     Later(String),
     /// A session without a name.
     ClientId,
+    /// A name longer than [`CLIENT_ID_BYTES_MAX`].
+    LongClientId,
     /// A last will: nobody could receive it.
     Will,
     /// Authentication by an exchange.
@@ -162,6 +169,7 @@ impl Unwelcome {
     fn words(&self) -> &str {
         match self {
             Self::Credential(why) | Self::Later(why) => why,
+            Self::LongClientId => "the client id is longer than 256 bytes",
             Self::ClientId => "without a client id only a clean session is possible",
             Self::Will => "this server hands no messages out, so it takes no last will",
             Self::Method => "send the token as the password; no authentication method is known",
@@ -175,7 +183,7 @@ impl Unwelcome {
             let code = match self {
                 // 4 would be a bad user name or password; clients show it as what it is.
                 Self::Credential(_) => ConnectReturnCode::BadUserNameOrPassword,
-                Self::ClientId => ConnectReturnCode::IdentifierRejected,
+                Self::ClientId | Self::LongClientId => ConnectReturnCode::IdentifierRejected,
                 Self::Draining | Self::Later(_) => ConnectReturnCode::ServerUnavailable,
                 Self::Will | Self::Method => ConnectReturnCode::NotAuthorized,
             };
@@ -183,7 +191,7 @@ impl Unwelcome {
         }
         let code = match self {
             Self::Credential(_) => ConnectReasonCode::NotAuthorized,
-            Self::ClientId => ConnectReasonCode::ClientIdentifierNotValid,
+            Self::ClientId | Self::LongClientId => ConnectReasonCode::ClientIdentifierNotValid,
             Self::Will => ConnectReasonCode::ImplementationSpecificError,
             Self::Method => ConnectReasonCode::BadAuthenticationMethod,
             Self::Draining | Self::Later(_) => ConnectReasonCode::ServerUnavailable,

@@ -327,6 +327,12 @@ impl Session {
             edge.meters.cut(Cut::Lapsed);
             return Some(End::Told(DisconnectReasonCode::NotAuthorized, why.into()));
         }
+        // The library counts packet ids; a client that uses one twice is counted here.
+        let unanswered = self.under_way.len() - self.at_qos_0;
+        if packet_id.is_some() && unanswered >= usize::from(self.shared.limits.receive_max) {
+            let words = "more messages without an acknowledgement than receive-maximum";
+            return Some(End::Told(DisconnectReasonCode::ReceiveMaximumExceeded, words.into()));
+        }
         self.at_qos_0 += usize::from(packet_id.is_none());
         let (shared, credential) = (Arc::clone(&self.shared), Arc::clone(&self.credential));
         let delivering = async move {

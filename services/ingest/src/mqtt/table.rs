@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A client: the name of its credential and its own id, so that nobody can cut somebody else's devices.
-type Name = (String, String);
+type Name = Arc<(String, String)>;
 
 /// The table.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Table {
         let number = inside.next;
         inside.next += 1;
         let client_id = client_id.map_or_else(|| format!("evenkeel-{number}"), str::to_owned);
-        let (name, cut) = ((credential.to_owned(), client_id), Arc::new(Notify::new()));
+        let (name, cut) = (Arc::new((credential.to_owned(), client_id)), Arc::new(Notify::new()));
         let away = inside.forget(&name);
         let mut there = away.is_some_and(|away| away.until.is_none_or(|until| now < until));
         let has_session = session.expiry > Duration::ZERO;
@@ -122,10 +122,18 @@ impl Claim {
     }
 
     /// Leaves the name, and the session behind if it is to outlive the connection.
-    pub(super) fn leave(self, now: Instant) {
+    pub(super) fn leave(mut self, now: Instant) {
+        self.leave_at(now);
+    }
+
+    fn leave_at(&mut self, now: Instant) {
         let mut inside = self.table.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let holds = inside.holders.get(&self.name).is_some_and(|holder| holder.number == self.number);
-        if !holds || self.expiry == Duration::ZERO {
+        if !holds {
+            return;
+        }
+        inside.holders.remove(&self.name);
+        if self.expiry == Duration::ZERO {
             return;
         }
         let number = inside.next;
@@ -142,10 +150,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut inside = self.table.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.holders.get(&self.name).is_some_and(|holder| holder.number == self.number) {
-            inside.holders.remove(&self.name);
-        }
+        // A connection that ends before it was welcomed leaves the session it found, too.
+        self.leave_at(Instant::now());
     }
 }
 
@@ -210,9 +216,17 @@ mod tests {
         for name in ["1", "2", "3"] {
             table.claim("a", Some(name), RESUME, now).leave(now);
         }
-        let resumed = ["1", "2", "3"].map(|name| table.claim("a", Some(name), RESUME, now).is_resumed());
-        assert_eq!(resumed, [false, true, true]);
+        let claims = ["1", "2", "3"].map(|name| table.claim("a", Some(name), RESUME, now));
+        assert_eq!(claims.each_ref().map(Claim::is_resumed), [false, true, true]);
         let inside = table.inside.lock().unwrap();
         assert!(inside.away.is_empty() && inside.order.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_ends_before_its_welcome_leaves_the_session_it_found() {
+        let (table, now) = (table(), Instant::now());
+        table.claim("a", Some("d"), RESUME, now).leave(now);
+        drop(table.claim("a", Some("d"), RESUME, now));
+        assert!(table.claim("a", Some("d"), RESUME, now).is_resumed());
     }
 }

@@ -1,6 +1,6 @@
 //! Avro container files: ours and others', every codec, every way to break one.
 
-use crate::client::{Reply, post};
+use crate::client::{Connection, Reply, post};
 use crate::fake::Fake;
 use crate::server::{Server, start};
 use apache_avro::types::Value;
@@ -186,6 +186,10 @@ async fn what_is_broken_cut_or_unknown_is_named_and_stores_nothing() {
     let server = start(&[]).await;
     let whole = written(EVENT.text, Codec::Null, vec![event("a", 1)]);
     let nested = r#"{"type":"record","name":"R","fields":[{"name":"ts","type":"long"},{"name":"next","type":["null","R"]}]}"#;
+    let wide: String = (0..101).map(|n| format!(",{{\"name\":\"f{n}\",\"type\":\"null\"}}")).collect();
+    let wide = format!(
+        "{{\"type\":\"record\",\"name\":\"R\",\"fields\":[{{\"name\":\"ts\",\"type\":\"long\"}}{wide}]}}"
+    );
     let empty = r#"{"type":"record","name":"R","fields":[]}"#;
     let mut other_marker = whole.clone();
     *other_marker.last_mut().unwrap() ^= 1;
@@ -196,6 +200,7 @@ async fn what_is_broken_cut_or_unknown_is_named_and_stores_nothing() {
         (vec![], 400, "within its header"),
         (other_marker, 400, "sync marker"),
         (by_hand(nested, "null", &[(1, vec![2, 0])]), 400, "\"next\" nests"),
+        (by_hand(&wide, "null", &[(1, vec![2])]), 400, "more than 100 members"),
         (by_hand(empty, "null", &[(i64::MAX, vec![])]), 400, "no member ts"),
         (by_hand(EVENT.text, "null", &[(i64::MAX, vec![])]), 413, "more than"),
         (by_hand(EVENT.text, "null", &[(1, vec![])]), 400, "ends at byte 0"),
@@ -210,6 +215,44 @@ async fn what_is_broken_cut_or_unknown_is_named_and_stores_nothing() {
         assert!(detail.contains(want), "{want}: {detail}");
     }
     assert!(server.log.durable().is_empty());
+    server.settles().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn few_bytes_never_stand_for_more_than_the_limits() {
+    let server = start(&["body.inflated-max=2MiB"]).await;
+    // A batch of 65,536 events at one time, without fields: some 20 bytes.
+    let large =
+        [long(1), b"a".to_vec(), long(-1), vec![0], long(65_536), long(5), vec![0, 0, 0, 0, 0]].concat();
+    let reply = send(&server, by_hand(EVENT_BATCH.text, "null", &[(1, large)])).await;
+    assert_eq!((reply.status, &*reply.slug()), (413, "too-large"), "{reply:?}");
+    // Many blocks, each of which inflates to half a MiB.
+    let body =
+        [long(1), b"a".to_vec(), long(5), vec![0, 1, 0, 0, 2], long(500_000), vec![0; 500_000]].concat();
+    let mut packed = Vec::with_capacity(zstd_safe::compress_bound(body.len()));
+    zstd_safe::compress(&mut packed, &body, 3).unwrap();
+    let blocks: Vec<_> = (0..200).map(|_| (1, packed.clone())).collect();
+    let reply = send(&server, by_hand(EVENT.text, "zstandard", &blocks)).await;
+    assert_eq!(reply.status, if reply.slug() == "too-large" { 413 } else { 400 }, "{reply:?}");
+    assert!(server.log.durable().is_empty());
+    server.settles().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_comes_byte_by_byte_is_read_as_one_that_comes_at_once() {
+    let server = start(&[]).await;
+    let whole = written(EVENT.text, Codec::Null, vec![event("a", 1), event("a", 2)]);
+    let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/avro\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut connection = Connection::open(server.address).await;
+    connection.send(head.as_bytes()).await;
+    for byte in &whole {
+        connection.send(&[b"1\r\n".as_slice(), &[*byte], b"\r\n"].concat()).await;
+    }
+    connection.send(b"0\r\n\r\n").await;
+    let reply = connection.reply().await.unwrap();
+    assert_eq!((reply.status, &reply.json()["accepted"]), (200, &json!(2)), "{reply:?}");
     server.settles().await;
     server.stop().await;
 }

@@ -247,6 +247,7 @@ async fn without_credentials_it_listens_on_loopback_only() {
         emitter: evenkeel_telemetry::Emitter::new(metrics),
         ready: health.condition("ingest"),
         clock: None,
+        reread: None,
         log_system: "test",
     };
     let refused = Ingest::new(config, Box::new(crate::fake::Fake::new()), edges).await.map(|_| ());

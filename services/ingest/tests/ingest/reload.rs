@@ -1,11 +1,12 @@
 //! Credentials that change while the service runs.
 
-use crate::client::{JSON, post_with};
-use crate::fake::Mode;
-use crate::server::{Server, start, until};
+use crate::client::{JSON, NDJSON, post, post_with};
+use crate::fake::{Fake, Mode};
+use crate::server::{Server, config, start, start_rereading, until};
 use crate::websocket::{Client, batch};
-use evenkeel_telemetry::names::ingest::RELOADS;
+use evenkeel_telemetry::names::ingest::{QUEUE_LIMIT, RELOADS};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 fn credential(name: &str, token: &str, streams: &str) -> String {
@@ -95,5 +96,50 @@ async fn a_broken_file_keeps_the_old_credentials_and_is_counted_once() {
     .await;
     assert_eq!((status(&server, OLD).await, status(&server, NEW).await), (200, 200));
     drop(client);
+    server.stop().await;
+}
+
+// Issue of operators: limits and the flush policy are changed without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_and_the_flush_policy_change_while_it_runs() {
+    let common = ["reload.every=10ms", "flush.policy=linger", "flush.linger.linger-ms=0"];
+    let wanted = Arc::new(Mutex::new(Ok(config(&common))));
+    let source = Arc::clone(&wanted);
+    let reread = Box::new(move || source.lock().unwrap().clone());
+    let server = start_rereading(&common, Fake::new(), Some(reread)).await;
+    let reloads = |outcome| server.metrics.counter(&RELOADS, ["configuration", outcome]).get();
+    let set = |more: &[&str]| *wanted.lock().unwrap() = Ok(config(&[&common[..], more].concat()));
+    let events = (1..=5).map(|ts| format!("{{\"ts\":{ts}}}\n")).collect::<String>();
+    let send = || async {
+        let reply = post_with(server.address, "/v1/streams/s/events", NDJSON, "", &events).await;
+        (reply.status, reply.json()["accepted"].as_u64())
+    };
+    assert_eq!(send().await, (200, Some(5)));
+
+    set(&["device.rate-max=1", "device.burst=2"]);
+    until("the rate is in force", || reloads("good") == 1).await;
+    assert_eq!(send().await, (200, Some(2)), "the burst of a new rate");
+
+    // What does not fit together changes nothing, and is told once.
+    set(&["in-flight-max=9MiB"]);
+    until("it is refused", || reloads("failed") == 1).await;
+    *wanted.lock().unwrap() = Err("the file is gone".into());
+    until("it is refused", || reloads("failed") == 2).await;
+    assert_eq!(send().await.0, 429, "the rate still holds");
+
+    // A policy that waits for more: the request is at the lanes, not at the log.
+    set(&["flush.policy=static", "flush.static.age-ms=3600000", "flush.age-max=1h"]);
+    until("the policy is in force", || reloads("good") == 2).await;
+    let before = server.log.records().len();
+    let address = server.address;
+    let waiting =
+        tokio::spawn(async move { post(address, "/v1/streams/t/events", JSON, r#"{"ts":1}"#).await });
+    until("its bytes are held", || server.in_flight_bytes() > 0.0).await;
+    assert_eq!(server.log.records().len(), before);
+    set(&["in-flight-max=32MiB", "connections-max=3"]);
+    until("the first policy is back", || reloads("good") == 3).await;
+    assert_eq!(waiting.await.unwrap().status, 200);
+    assert_eq!(server.metrics.gauge(&QUEUE_LIMIT, []).get(), f64::from(32 << 20));
+    server.settles().await;
     server.stop().await;
 }

@@ -5,7 +5,7 @@ use crate::fake::Fake;
 use evenkeel_chassis::config::Sources;
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::health::Health;
-use evenkeel_ingest::{Config, DEFAULT_TOML, Edges, Ingest, RunError, SERVICE};
+use evenkeel_ingest::{Config, DEFAULT_TOML, Edges, Ingest, Reread, RunError, SERVICE};
 use evenkeel_telemetry::names::ingest::QUEUE_DEPTH;
 use evenkeel_telemetry::{Emitter, Metrics};
 use std::net::SocketAddr;
@@ -46,6 +46,11 @@ pub async fn start(changes: &[&str]) -> Server {
 
 /// As [`start`], on a log that others may use too.
 pub async fn start_on(changes: &[&str], log: Fake) -> Server {
+    start_rereading(changes, log, None).await
+}
+
+/// As [`start_on`], with a configuration that may change.
+pub async fn start_rereading(changes: &[&str], log: Fake, reread: Option<Reread>) -> Server {
     let metrics = Metrics::new().unwrap();
     let health = Health::new(metrics.clone());
     let clock = Arc::new(AtomicI64::new(NOW_MS));
@@ -60,6 +65,7 @@ pub async fn start_on(changes: &[&str], log: Fake) -> Server {
         emitter: Emitter::new(metrics.clone()),
         ready: health.condition("ingest"),
         clock: None,
+        reread,
         log_system: "test",
     };
     let ingest = Ingest::new(config(changes), Box::new(log.clone()), edges).await.unwrap();
