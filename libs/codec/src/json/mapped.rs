@@ -283,7 +283,8 @@ fn time_of(unit: TimeUnit, value: &Value) -> Result<i64, EventTextError> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => scale(number).ok_or_else(refused),
             (None, Some(seconds)) if unit == TimeUnit::S && seconds.abs() < 9e12 => {
-                Ok((seconds * 1_000.0).floor() as i64)
+                // To the microsecond first: 0.1 as a double is a little less or more than a tenth.
+                Ok(((seconds * 1e6).round() as i64).div_euclid(1_000))
             }
             // Some writers know no integers: up to 2⁵³ a double holds every one.
             (None, Some(number)) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => {
@@ -372,6 +373,12 @@ mod tests {
         ] {
             let record = RECORD.replace("1700000000123", text);
             assert_eq!(read(&Mapping { unit, ..mapping() }, &record).unwrap().ts, [want], "{unit:?} {text}");
+        }
+        // What a decimal says to the millisecond is what is read.
+        for ms in 0..1000 {
+            let record = RECORD.replace("1700000000123", &format!("1763746548.{ms:03}"));
+            let batch = read(&Mapping { unit: TimeUnit::S, ..mapping() }, &record).unwrap();
+            assert_eq!(batch.ts, [1_763_746_548_000 + ms]);
         }
         for text in ["1.5", "true", "\"yesterday\"", "{}", "1e300"] {
             let why = read(&mapping(), &RECORD.replace("1700000000123", text)).unwrap_err();
