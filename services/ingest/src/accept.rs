@@ -22,6 +22,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,37 +57,53 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// Pause after accept fails (out of file descriptors): trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until the phase is `Closing` and the connections have ended.
+/// Serves HTTP until the phase is `Closing` and the connections have ended.
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
     (limits, ramp): (ConnectionLimits, RampLimits),
+    phase: watch::Receiver<Phase>,
+) {
+    let converse = |accepted| converse(Arc::clone(&edge), limits, accepted, phase.clone());
+    listen(listener, &edge, Protocol::Http, (limits.connections_max, ramp), phase.clone(), converse).await;
+}
+
+/// The loop of a listener: accepts until the drain, then waits for `Closing` and for the end of the connections.
+/// `converse` is one of them, from its handshake on.
+pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    edge: &Edge,
+    protocol: Protocol,
+    (connections_max, ramp): (usize, RampLimits),
     mut phase: watch::Receiver<Phase>,
+    converse: impl Fn(Accepted) -> F,
 ) {
     let mut pace = Pace::new(ramp);
     let turns = edge.tls.as_ref().map(Tls::turns);
-    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let room = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
             Some(_) = connections.join_next() => {
-                edge.meters.connections(Protocol::Http, connections.len());
+                edge.meters.connections(protocol, connections.len());
                 continue;
             }
-            accepted = accept(&listener, (&room, turns.as_ref()), &edge, &mut pace) => accepted,
+            accepted = accept(&listener, (&room, turns.as_ref()), edge, &mut pace) => accepted,
         };
         let Some(accepted) = accepted else { continue };
-        connections.spawn(converse(Arc::clone(&edge), limits, accepted, phase.clone()));
-        edge.meters.connections(Protocol::Http, connections.len());
+        connections.spawn(converse(accepted));
+        edge.meters.connections(protocol, connections.len());
     }
     drop(listener);
     let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
     let closing = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(CLOSING_TIME, closing).await.is_err() {
-        tracing::warn!("connections were cut: their clients did not read the last answer");
+        let protocol = protocol.name();
+        tracing::warn!(protocol, "connections were cut: their clients did not read the last answer");
     }
     connections.shutdown().await;
+    edge.meters.connections(protocol, 0);
 }
 
 /// One connection from its handshake to its end.
@@ -182,7 +199,7 @@ where
 type Http<S> = http1::UpgradeableConnection<TokioIo<WriteStall>, S>;
 
 /// The ramp, with the clock and the signs of pressure that it does not know.
-pub(crate) struct Pace {
+struct Pace {
     ramp: Ramp,
     begun: Instant,
     refused: u64,
@@ -192,7 +209,7 @@ pub(crate) struct Pace {
 const LATE: Duration = Duration::from_millis(100);
 
 impl Pace {
-    pub(crate) fn new(limits: RampLimits) -> Self {
+    fn new(limits: RampLimits) -> Self {
         Self { ramp: Ramp::new(limits, 0), begun: Instant::now(), refused: 0 }
     }
 
@@ -234,7 +251,7 @@ pub(crate) struct Accepted {
 }
 
 /// The next connection, once there is room for it. Cancel-safe.
-pub(crate) async fn accept(
+async fn accept(
     listener: &TcpListener,
     (room, turns): (&Arc<Semaphore>, Option<&Arc<Semaphore>>),
     edge: &Edge,

@@ -179,14 +179,22 @@ const HEAD_BYTES_MIN: u64 = 8192;
 /// Records lie in an arena of 32-bit offsets, bytes.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 30;
 
+pub(crate) fn check(
+    key: &'static str,
+    got: impl ToString,
+    fits: bool,
+    why: &'static str,
+) -> Result<(), ConfigMisfit> {
+    match fits {
+        true => Ok(()),
+        false => Err(ConfigMisfit { key, got: got.to_string(), why }),
+    }
+}
+
 impl Config {
     /// Checks what a single key's type cannot.
     pub fn check(&self) -> Result<(), ConfigMisfit> {
         let (body, in_flight) = (&self.body, self.in_flight_max.bytes());
-        let check = |key, got: String, fits: bool, why| match fits {
-            true => Ok(()),
-            false => Err(ConfigMisfit { key, got, why }),
-        };
         check(
             "in-flight-max",
             self.in_flight_max.to_string(),

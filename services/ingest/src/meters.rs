@@ -40,7 +40,7 @@ impl Protocol {
         matches!(self, Self::Mqtt | Self::Bridge)
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",

@@ -4,7 +4,7 @@
 
 use crate::auth::Credential;
 use crate::bridge::{Backoff, BridgeError, BridgeSettings, Dial};
-use crate::config::ConfigMisfit;
+use crate::config::{ConfigMisfit, check};
 use crate::mqtt::MqttLimits;
 use crate::mqtt::topic::TopicShape;
 use crate::mqtt::wire::FREE_BYTES;
@@ -81,13 +81,6 @@ pub struct Bridge {
 const PACKET_BYTES_MIN: u64 = 2 * FREE_BYTES as u64;
 /// The protocol counts keep-alive in seconds of 16 bits.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
-
-fn check(key: &'static str, got: impl ToString, fits: bool, why: &'static str) -> Result<(), ConfigMisfit> {
-    match fits {
-        true => Ok(()),
-        false => Err(ConfigMisfit { key, got: got.to_string(), why }),
-    }
-}
 
 fn is_keep_alive(keep_alive: &PositiveMs) -> bool {
     (Duration::from_secs(1)..=KEEP_ALIVE_MAX).contains(&keep_alive.duration())

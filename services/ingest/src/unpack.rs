@@ -19,8 +19,8 @@ pub(crate) enum Encoding {
 
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 9659 lets a sender use in HTTP.
 const WINDOW_LOG_MAX: u32 = 23;
-/// Output of a zstd step, bytes.
-const STEP_BYTES: usize = 64 * 1024;
+/// Output of a step, bytes.
+pub(crate) const STEP_BYTES: usize = 64 * 1024;
 /// What inflating gzip costs: the window, the code tables and the step's output, bytes.
 const GUNZIP_BYTES: usize = 128 * 1024;
 
@@ -45,13 +45,16 @@ impl Unpack {
         match encoding {
             Encoding::Plain => None,
             Encoding::Gzip => Some(Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
-            Encoding::Zstd => {
-                let mut context = DCtx::create();
-                // Only a number out of its range could be refused.
-                let _ = context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
-                Some(Self::Zstd(Box::new(Zstd { context, out: Vec::new(), open: false })))
-            }
+            Encoding::Zstd => Some(Self::zstd()),
         }
+    }
+
+    /// A decoder of zstd.
+    pub(crate) fn zstd() -> Self {
+        let mut context = DCtx::create();
+        // Only a number out of its range could be refused.
+        let _ = context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
+        Self::Zstd(Box::new(Zstd { context, out: Vec::new(), open: false }))
     }
 
     /// What it holds in memory, bytes.

@@ -298,15 +298,9 @@ impl Credential {
 
 #[cfg(test)]
 mod tests {
+    use super::table::tests::FILE;
     use super::*;
     use crate::config::DEFAULT_TOML;
-
-    const FILE: &str = r#"
-        [[credential]]
-        name = "wearables"
-        token = "wearables-0123456789"
-        streams = ["imu/*", "app/?"]
-    "#;
 
     fn config(listen: &str) -> Config {
         let mut config: Config = toml::from_str(DEFAULT_TOML).unwrap();

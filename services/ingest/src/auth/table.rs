@@ -108,10 +108,11 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const FILE: &str = r#"
+    /// A credentials file.
+    pub(in crate::auth) const FILE: &str = r#"
         [[credential]]
         name = "wearables"
         token = "wearables-0123456789"

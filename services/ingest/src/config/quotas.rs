@@ -1,6 +1,6 @@
 //! Keys of `[device]` and `[tenant]`, the checks between them, and the limits they make.
 
-use super::{Config, ConfigMisfit};
+use super::{Config, ConfigMisfit, check};
 use crate::driver::Quotas;
 use evenkeel_chassis::units::{Bytes, PositiveBytes};
 use evenkeel_limits::{Rate, Rates, TenantBytes};
@@ -38,10 +38,6 @@ pub struct Tenant {
 
 impl Config {
     pub(super) fn check_quotas(&self) -> Result<(), ConfigMisfit> {
-        let check = |key, got: String, fits: bool, why| match fits {
-            true => Ok(()),
-            false => Err(ConfigMisfit { key, got, why }),
-        };
         check(
             "device.bytes-burst",
             self.device.bytes_burst.to_string(),

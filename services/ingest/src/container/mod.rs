@@ -8,21 +8,18 @@ mod foreign;
 
 use crate::collect::Collector;
 use crate::problem::{Kind, Problem};
+use crate::unpack::{STEP_BYTES, Unpack};
+use bytes::Bytes;
 use evenkeel_codec::json::JsonEvent;
 use evenkeel_codec::{DecodeError, Sequence, decode_sequence, schema};
 use evenkeel_model::EventBatch;
 use flate2::{Decompress, FlushDecompress, Status};
 use foreign::Foreign;
-use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
 /// Largest header, bytes: magic, schema, codec, sync marker.
 const HEAD_MAX: usize = 256 * 1024;
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
-/// Largest zstd window, as a power of two: 8 MiB.
-const WINDOW_LOG_MAX: u32 = 23;
-/// Output of an inflating step, bytes.
-const STEP_BYTES: usize = 64 * 1024;
 
 /// One container file on its way in.
 pub(crate) struct Container {
@@ -285,26 +282,17 @@ fn inflate<'b>(data: &[u8], bytes_max: usize, out: &'b mut Vec<u8>) -> Result<&'
 
 /// One or more zstd frames into `out`.
 fn unzstd<'b>(data: &[u8], bytes_max: usize, out: &'b mut Vec<u8>) -> Result<&'b [u8], Problem> {
-    let mut context = DCtx::create();
-    // Only a number out of its range could be refused.
-    let _ = context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
-    let (mut input, mut step) = (InBuffer::around(data), Vec::with_capacity(STEP_BYTES));
+    let (mut unpack, mut data) = (Unpack::zstd(), Bytes::copy_from_slice(data));
     loop {
-        step.clear();
-        let (before, mut output) = (input.pos(), OutBuffer::around(&mut step));
-        let hint = context
-            .decompress_stream(&mut output, &mut input)
-            .map_err(|code| broken(format!("zstd: {}", zstd_safe::get_error_name(code))))?;
-        out.extend_from_slice(&step);
+        let (part, again) = unpack.step(&mut data)?;
+        out.extend_from_slice(&part);
         if out.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        match (input.pos() == data.len(), hint == 0) {
-            (true, true) => return Ok(out),
-            _ if step.is_empty() && input.pos() == before => {
-                return Err(broken("zstd: the data is cut short".into()));
-            }
-            _ => {}
+        unpack.give_back(part);
+        if !again && data.is_empty() {
+            unpack.finish()?;
+            return Ok(out);
         }
     }
 }

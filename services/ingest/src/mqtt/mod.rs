@@ -16,17 +16,15 @@ mod table;
 pub(crate) mod topic;
 pub(crate) mod wire;
 
-use crate::accept::{Accepted, Pace, Phase, accept, shake};
+use crate::accept::{Accepted, Phase, listen, shake};
 use crate::delivery::Edge;
 use crate::meters::Protocol;
 use crate::ramp::RampLimits;
-use crate::tls::Tls;
 use std::sync::Arc;
 use std::time::Duration;
 use table::Table;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use topic::TopicShape;
 
 /// Settings of the server.
@@ -49,47 +47,24 @@ struct Shared {
     table: Arc<Table>,
 }
 
-/// How long goodbyes may take at the very end.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
-
 /// Serves until the phase is `Closing` and the connections have ended.
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
     (limits, ramp): (MqttLimits, RampLimits),
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) {
-    let (mut pace, turns) = (Pace::new(ramp), edge.tls.as_ref().map(Tls::turns));
-    let room = Arc::new(Semaphore::new(limits.connections_max));
     let shape = TopicShape::new("streams/", "/events");
     let table = Arc::new(Table::new(limits.sessions_max));
-    let shared = Arc::new(Shared { edge, limits, shape, table });
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
-            Some(_) = connections.join_next() => {
-                shared.edge.meters.connections(Protocol::Mqtt, connections.len());
-                continue;
-            }
-            accepted = accept(&listener, (&room, turns.as_ref()), &shared.edge, &mut pace) => accepted,
-        };
-        let Some(Accepted { stream, permit, turn }) = accepted else { continue };
-        let (shared_by_it, phases) = (Arc::clone(&shared), phase.clone());
-        connections.spawn(async move {
-            if let Some(shaken) = shake(&shared_by_it.edge, stream, turn, phases.clone()).await {
-                session::serve(shared_by_it, shaken, phases).await;
+    let shared = Arc::new(Shared { edge: Arc::clone(&edge), limits, shape, table });
+    let converse = |Accepted { stream, permit, turn }| {
+        let (shared, phases) = (Arc::clone(&shared), phase.clone());
+        async move {
+            if let Some(shaken) = shake(&shared.edge, stream, turn, phases.clone()).await {
+                session::serve(shared, shaken, phases).await;
             }
             drop(permit);
-        });
-        shared.edge.meters.connections(Protocol::Mqtt, connections.len());
-    }
-    drop(listener);
-    let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
-    let closing = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(CLOSING_TIME, closing).await.is_err() {
-        tracing::warn!("MQTT connections were cut: their clients did not read the last answer");
-    }
-    connections.shutdown().await;
-    shared.edge.meters.connections(Protocol::Mqtt, 0);
+        }
+    };
+    listen(listener, &edge, Protocol::Mqtt, (limits.connections_max, ramp), phase.clone(), converse).await;
 }
