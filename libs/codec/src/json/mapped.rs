@@ -130,9 +130,11 @@ impl Mapping {
         into: &mut EventBatch,
     ) -> Result<(), MappedError> {
         into.clear();
+        into.fields.clear(); // `clear` keeps the columns for a decoder that overwrites them; this one adds its own
         let read = self.read_into(key, value, timestamp_ms, into);
         if read.is_err() {
             into.clear();
+            into.fields.clear();
         }
         read
     }
@@ -323,6 +325,23 @@ mod tests {
         let mut fields: Vec<_> = batch.fields.iter().map(|f| (f.name.as_str(), f.values[0])).collect();
         fields.sort_by_key(|field| field.0); // a JSON object has no order
         fields
+    }
+
+    #[test]
+    fn the_batch_before_leaves_nothing_in_the_next() {
+        let mut batch = EventBatch::default();
+        let mut read =
+            |text: &str| mapping().read(None, Some(text.as_bytes()), 77, &mut batch).map(|()| batch.clone());
+        let first = read(RECORD).unwrap();
+        for _ in 0..FIELDS_MAX {
+            assert_eq!(read(RECORD), Ok(first.clone()));
+        }
+        assert!(
+            read(r#"{"device": {"id": "b"}, "at": 1, "n": 1, "body": {"a": 1, "b": {}, "c": 1e999}}"#)
+                .is_err()
+        );
+        let none = read(r#"{"device": {"id": "b"}, "at": 1, "n": 1}"#).unwrap();
+        assert_eq!((none.stream_id.as_str(), none.fields.len()), ("b", 0));
     }
 
     #[test]
