@@ -7,8 +7,9 @@ use evenkeel_model::{BatchError, StreamIdError};
 pub enum DecodeError {
     /// Framed for a schema registry.
     #[error(
-        "the record is framed for a schema registry (00, schema id {schema_id}), which this reader does not \
-         resolve; send Avro single-object encoding (C3 01 and the schema's fingerprint)"
+        "the record is framed for a schema registry (00, schema id {schema_id}) that does not explain it: \
+         kafka.schema-registry.url names none, or its schema of this id is not one that fits here (the log says \
+         why); or send Avro single-object encoding (C3 01 and the schema's fingerprint)"
     )]
     RegistryFraming {
         /// The registry's id of the writer's schema.

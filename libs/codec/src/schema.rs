@@ -51,17 +51,18 @@ pub const STORED_ROW: Schema = Schema {
 pub const ALL: [Schema; 5] = [EVENT_BATCH, EVENT, WINDOW_ROW, MARK, STORED_ROW];
 
 const MAGIC: [u8; 2] = [0xc3, 0x01];
-const HEADER_BYTES: usize = 10;
+/// Bytes of the header: the magic number and the fingerprint.
+pub const HEADER_BYTES: usize = 10;
 
 /// Appends the header that names `schema`.
-pub(crate) fn write_header(schema: &Schema, out: &mut Vec<u8>) {
+pub fn write_header(schema: &Schema, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&schema.fingerprint.to_le_bytes());
 }
 
 /// The fingerprint and the body of a record.
 #[inline]
-pub(crate) fn split_header(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
+pub fn split_header(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
     match bytes.split_first_chunk::<HEADER_BYTES>() {
         Some(([a, b, fingerprint @ ..], body)) if [*a, *b] == MAGIC => {
             Ok((u64::from_le_bytes(*fingerprint), body))

@@ -5,6 +5,7 @@
 
 use crate::context::{MemberContext, trace_log};
 use crate::native::OutTopics;
+use crate::registry::Registry;
 use crate::txn::headers_of;
 use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
 use evenkeel_model::Topic;
@@ -156,6 +157,7 @@ pub struct KafkaAppender {
     /// Before the producer, which must outlive it.
     topics: OutTopics,
     producer: ThreadedProducer<AppendContext>,
+    registry: Option<Arc<Registry>>,
 }
 
 impl KafkaAppender {
@@ -175,6 +177,7 @@ impl KafkaAppender {
         Ok(Self {
             topics: Self::topics(&producer, &names)?,
             producer,
+            registry: Registry::connect(config)?,
             config: config.clone(),
             names,
             lanes: lanes_of(partitions, &leaders),
@@ -238,6 +241,12 @@ impl Appender for KafkaAppender {
             return Err(AppendError::Full);
         }
         self.renew_if_broken()?;
+        let framed = self.registry.as_ref().map(|registry| {
+            let mut framed = records.clone();
+            registry.frame(&mut framed);
+            framed
+        });
+        let records = framed.as_ref().unwrap_or(records);
         let ticket = &Arc::new(Ticket {
             ticket,
             bytes,

@@ -1,7 +1,7 @@
 //! How to reach Kafka and how to behave towards it: one struct, kebab-case, unknown keys refused.
 //! Owns: defaults and their reasons, the translation into librdkafka's settings. Never: a connection.
 
-use crate::{ByteSize, ConnectError, Millis, Security};
+use crate::{ByteSize, ConnectError, Millis, SchemaRegistry, Security};
 use evenkeel_model::Topic;
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub struct KafkaConfig {
     pub topic_names: TopicNames,
     /// Authentication and encryption.
     pub security: Security,
+    /// Where the ids of schemas come from, for records in Confluent framing.
+    pub schema_registry: SchemaRegistry,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Bounds of the client's buffers.
@@ -129,6 +131,7 @@ impl Default for KafkaConfig {
             compression: Compression::default(),
             topic_names: TopicNames::default(),
             security: Security::default(),
+            schema_registry: SchemaRegistry::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
         }

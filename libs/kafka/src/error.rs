@@ -1,6 +1,7 @@
 //! What can go wrong with Kafka, classified once: retry, abort, fenced, fatal.
 //! Owns: the classes and the texts with a remedy. Everything else in the crate asks here.
 
+use crate::registry::RegistryError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::path::PathBuf;
 
@@ -92,6 +93,9 @@ pub enum ConnectError {
         /// What the broker said.
         error: String,
     },
+    /// The schemas' ids cannot be had.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Anything else the client library or a broker refused.
     #[error("{what}: {error}")]
     Refused {

@@ -6,6 +6,7 @@
 use crate::held::Phase;
 use crate::reader::one;
 use crate::records::{Run, each_run};
+use crate::registry::RegistryError;
 use crate::scout::Job;
 use crate::worker::KafkaWorker;
 use evenkeel_seam::{LogInput, WorkerError};
@@ -16,6 +17,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 /// The ticket of a bounds lookup that is not a recovery read's.
 const REPOSITION: u64 = 0;
 
+/// Records that lie in a registry's framing, and no answer from it. They are there when the worker starts again.
+pub(crate) fn unread(topic: &str, error: &RegistryError) -> WorkerError {
+    WorkerError::Fatal(format!("records of {topic} name a schema by its id: {error}"))
+}
+
 impl KafkaWorker {
     /// Records of the flowing partitions.
     pub(crate) fn flow(&mut self, each: &mut dyn FnMut(LogInput<'_>)) -> Result<bool, WorkerError> {
@@ -24,7 +30,8 @@ impl KafkaWorker {
         }
         let (mut any, mut troubled) = (false, Vec::new());
         let (held, topic) = (&mut self.partitions.held, self.options.topic);
-        each_run(&self.queue.take(), self.options.headers, |run| match run {
+        let (headers, registry) = (self.options.headers, self.registry.as_deref());
+        each_run(&self.queue.take(), headers, registry, |run| match run {
             Run::Records { partition, records, .. } => {
                 let Some(found) = held.get_mut(&partition).filter(|h| !h.leaving) else { return };
                 let Phase::Flowing { next, end } = &mut found.phase else { return };
@@ -38,7 +45,8 @@ impl KafkaWorker {
                 each(LogInput::Records { partition, topic, records, next: *next, at_end: false });
             }
             Run::Error { partition, code, text, .. } => troubled.push((partition, code, text)),
-        });
+        })
+        .map_err(|error| unread(&self.topic_name, &error))?;
         for (partition, code, text) in troubled {
             self.trouble(partition, code, &text)?;
         }

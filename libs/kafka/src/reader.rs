@@ -7,8 +7,10 @@
 use crate::at_end::Stats;
 use crate::config::Isolation;
 use crate::context::MemberContext;
+use crate::flow::unread;
 use crate::native::{BatchQueue, events_waiting};
 use crate::records::{Run, each_run};
+use crate::registry::Registry;
 use crate::scout::{Job, Scout};
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
@@ -60,6 +62,7 @@ struct Source {
 pub(crate) struct Reader {
     config: KafkaConfig,
     group: String,
+    registry: Option<Arc<Registry>>,
     waker: Arc<Waker>,
     /// For committed records, and for everything; made when first needed.
     sources: [Option<Source>; 2],
@@ -68,8 +71,13 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub fn new(config: KafkaConfig, group: String, waker: Arc<Waker>) -> Self {
-        Self { config, group, waker, sources: [None, None], reads: BTreeMap::new(), tickets: 0 }
+    pub fn new(
+        config: KafkaConfig,
+        group: String,
+        registry: Option<Arc<Registry>>,
+        waker: Arc<Waker>,
+    ) -> Self {
+        Self { config, group, registry, waker, sources: [None, None], reads: BTreeMap::new(), tickets: 0 }
     }
 
     /// Starts a read; one per topic and partition, a second replaces the first.
@@ -172,7 +180,7 @@ impl Reader {
         let mut any = false;
         for source in self.sources.iter_mut().flatten() {
             let reads = &mut self.reads;
-            each_run(&source.queue.take(), false, |run| match run {
+            let run = each_run(&source.queue.take(), false, self.registry.as_deref(), |run| match run {
                 Run::Records { topic, partition, records } => {
                     let Some(key) = topic_of(topic).map(|t| (t, partition)) else { return };
                     let Some(read) = reads.get_mut(&key).filter(|r| r.running) else { return };
@@ -184,6 +192,7 @@ impl Reader {
                     troubled.extend(topic_of(topic).map(|t| (t, partition)));
                 }
             });
+            run.map_err(|error| unread("a recovery read", &error))?;
         }
         self.end_reached(each);
         for key in troubled {

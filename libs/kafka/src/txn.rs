@@ -6,6 +6,7 @@
 use crate::context::trace_log;
 use crate::error::{Class, classify};
 use crate::native::OutTopics;
+use crate::registry::Registry;
 use crate::scout::init_transactions;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
@@ -103,6 +104,7 @@ impl TxnThread {
         config: &KafkaConfig,
         id: &str,
         consumed: Topic,
+        registry: Option<Arc<Registry>>,
         waker: Arc<Waker>,
     ) -> Result<Self, ConnectError> {
         let producer: BaseProducer<TxnContext> = config
@@ -118,6 +120,7 @@ impl TxnThread {
         let mut txn = Transactions {
             topics,
             producer,
+            registry,
             names,
             consumed: config.topic(consumed),
             id: id.to_owned(),
@@ -153,6 +156,7 @@ pub(crate) struct Transactions {
     /// Before the producer, which must outlive it.
     topics: OutTopics,
     producer: BaseProducer<TxnContext>,
+    registry: Option<Arc<Registry>>,
     /// By index in [`Topic::ALL`].
     names: Vec<String>,
     consumed: String,
@@ -183,7 +187,7 @@ impl Transactions {
         waker: &Waker,
     ) {
         loop {
-            let (commit, group) = match todo.recv_timeout(SERVE_EVERY) {
+            let (mut commit, group) = match todo.recv_timeout(SERVE_EVERY) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
                     self.serve();
@@ -191,6 +195,9 @@ impl Transactions {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if let Some(registry) = &self.registry {
+                registry.frame(&mut commit.outputs);
+            }
             let result = self.transact(&commit, &group);
             let mut outputs = commit.outputs;
             outputs.clear();

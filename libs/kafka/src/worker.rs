@@ -3,7 +3,8 @@
 //! Owns: the order of things. A revocation waits for the driver's `Release`; a partition joins the client's
 //! own assignment only at `Start`, with the driver's offset, so nothing flows before; after an abort every
 //! partition is looked up again as if just assigned. Never: blocks in `perform` (blocking work is on the
-//! transaction and lookup threads), waits for more than `wait` in `poll`.
+//! transaction and lookup threads), waits for more than `wait` in `poll`; but where a record names a schema that this
+//! process has not met, its registry is asked, for a bounded time.
 //!
 //! The price of cooperative rebalancing with exactly-once: a commit carries the group generation it began
 //! under, so one that is in flight while the generation changes may be refused, is aborted, and costs a
@@ -13,6 +14,7 @@ use crate::context::{MemberContext, Rebalance};
 use crate::held::{HeldPartitions, Released};
 use crate::native::{BatchQueue, events_waiting};
 use crate::reader::{Reader, Stretch};
+use crate::registry::Registry;
 use crate::scout::{Found, Job, Scout, Whose};
 use crate::txn::TxnThread;
 use crate::wake::Waker;
@@ -59,6 +61,7 @@ pub struct KafkaWorker {
     failed: Option<String>,
     closed: bool,
     waker: Arc<Waker>,
+    pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) queue: BatchQueue,
     pub(crate) consumer: Arc<BaseConsumer<MemberContext>>,
 }
@@ -75,6 +78,7 @@ impl KafkaWorker {
             .map_err(|e| ConnectError::client("making the consumer", e))?;
         connect::reach(&consumer, config)?;
         connect::co_partitions(consumer.client(), config)?;
+        let registry = Registry::connect(config)?;
         let bell = Arc::clone(&waker);
         consumer.set_nonempty_callback(move || bell.ring());
         let consumer = Arc::new(consumer);
@@ -87,13 +91,15 @@ impl KafkaWorker {
             own_id: options.transactional_id.clone(),
         };
         let scout = Scout::start(whose, Arc::clone(&waker))?;
-        let txn = TxnThread::start(config, &options.transactional_id, options.topic, Arc::clone(&waker))?;
+        let bell = Arc::clone(&waker);
+        let txn = TxnThread::start(config, &options.transactional_id, options.topic, registry.clone(), bell)?;
         let topic_name = config.topic(options.topic);
         consumer
             .subscribe(&[&topic_name])
             .map_err(|e| ConnectError::refused(format!("subscribing to {topic_name}"), e))?;
         Ok(Self {
-            reader: Reader::new(config.clone(), group, Arc::clone(&waker)),
+            reader: Reader::new(config.clone(), group, registry.clone(), Arc::clone(&waker)),
+            registry,
             config: config.clone(),
             options,
             topic_name,

@@ -94,6 +94,7 @@ impl LogReader {
                 key: span.key.clone().map(|r| &self.arena[r]),
                 value: span.value.clone().map(|r| &self.arena[r]),
                 headers,
+                original: None,
             }
         };
         let records: Vec<RecordRef<'_>> = self.spans.iter().zip(ends).map(record).collect();

@@ -111,6 +111,17 @@ impl Outputs {
         self.records.retain(|r| r.partition != partition);
     }
 
+    /// Lets `cut` rewrite the front of each value in place and say how many of its first bytes go.
+    pub fn shorten_values(&mut self, mut cut: impl FnMut(Topic, &mut [u8]) -> usize) {
+        for record in &mut self.records {
+            if let Some(span) = &mut record.value {
+                let value = &mut self.arena[span.start as usize..span.end as usize];
+                let bytes = cut(record.topic, value).min(value.len());
+                span.start += bytes as u32;
+            }
+        }
+    }
+
     /// The records, in order of appending.
     pub fn records(&self) -> &[OutRecord] {
         &self.records
@@ -166,6 +177,26 @@ fn recycle<T>(buffer: &mut Vec<T>, recent: &mut usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shortened_in_place() {
+        let mut outputs = Outputs::new();
+        let header = Header { name: "h", value: b"x" };
+        outputs.push(Topic::Events, 1, Some(b"k"), &[header], |buf| buf.extend_from_slice(b"abcdef"));
+        outputs.push_tombstone(Topic::Marks, 1, b"gone");
+        outputs.push(Topic::Dlq, 1, None, &[], |buf| buf.extend_from_slice(b"whole"));
+        outputs.shorten_values(|topic, value| match topic {
+            Topic::Dlq => 0,
+            _ => {
+                value[2] = b'C';
+                2
+            }
+        });
+        let values: Vec<_> = outputs.records().iter().map(|r| outputs.value(r)).collect();
+        assert_eq!(values, [Some(&b"Cdef"[..]), None, Some(b"whole")]);
+        let first = &outputs.records()[0];
+        assert_eq!((outputs.key(first), outputs.headers(first).next()), (Some(&b"k"[..]), Some(header)));
+    }
 
     #[test]
     fn a_burst_gives_its_memory_back_and_a_rhythm_keeps_it() {

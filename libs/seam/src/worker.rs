@@ -27,8 +27,8 @@ pub struct Header<'a> {
     pub value: &'a [u8],
 }
 
-/// One record as it lies in the log.
-#[derive(Debug, Clone, Copy)]
+/// One record of the log.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct RecordRef<'a> {
     /// Its offset in the partition.
     pub offset: u64,
@@ -40,6 +40,15 @@ pub struct RecordRef<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers, if the adapter was asked to read them; else empty.
     pub headers: &'a [Header<'a>],
+    /// The value as it lies on the log, where the adapter has put it into another framing.
+    pub original: Option<&'a [u8]>,
+}
+
+impl<'a> RecordRef<'a> {
+    /// The value as it lies on the log: what `dlq` keeps of a record that cannot be read.
+    pub fn on_log(&self) -> Option<&'a [u8]> {
+        self.original.or(self.value)
+    }
 }
 
 /// What the log tells a driver. Every reason to wake that comes from the log.

@@ -45,7 +45,7 @@ pub fn encode(partition: u32, output: Output<'_>, outputs: &mut Outputs) {
 
 /// Appends a record that cannot be decoded, with its original bytes.
 pub fn undecodable(source: Source, record: &RecordRef<'_>, error: &str, outputs: &mut Outputs) {
-    let value = record.value.unwrap_or_default();
+    let value = record.on_log().unwrap_or_default();
     push_dlq(source, record.key, DropReason::Malformed, error, None, outputs, |buf| {
         buf.extend_from_slice(value)
     });

@@ -74,7 +74,7 @@ mod tests {
         let mut spans = Spans::new(false, "kafka");
         let value = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let headers = [Header { name: "traceparent", value }];
-        let record = RecordRef { offset: 0, timestamp_ms: 0, key: None, value: None, headers: &headers };
+        let record = RecordRef { headers: &headers, ..RecordRef::default() };
         spans.send(&mut LogAction::Start { partition: 0, from: None });
         spans.hear(&LogInput::Records {
             partition: 0,

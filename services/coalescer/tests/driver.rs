@@ -47,6 +47,7 @@ impl Bench {
             key: key_of(value),
             value: Some(value),
             headers: &[],
+            original: None,
         };
         let values: Vec<&'static [u8]> = values.iter().map(|v| &*v.clone().leak()).collect();
         let records: Vec<RecordRef<'_>> = values.into_iter().enumerate().map(record).collect();
@@ -428,6 +429,7 @@ fn foreign_records(bench: &mut Bench, values: &[&str]) -> Vec<Action> {
         key: Some(b"bowl/1"),
         value: Some(value.as_bytes()),
         headers: &[],
+        original: None,
     };
     let values = values.iter().map(|value| &*String::from(*value).leak());
     let records: Vec<RecordRef<'_>> = values.enumerate().map(record).collect();

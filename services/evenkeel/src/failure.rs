@@ -60,13 +60,16 @@ impl From<FileError> for Failure {
 
 impl From<evenkeel_kafka::ConnectError> for Failure {
     fn from(error: evenkeel_kafka::ConnectError) -> Self {
-        use evenkeel_kafka::ConnectError as E;
+        use evenkeel_kafka::{ConnectError as E, RegistryError as R};
         let exit = match &error {
             E::Secret { .. } | E::Client { .. } | E::Login { .. } | E::Tls { .. } => Exit::Usage,
             E::Partitions { .. } => Exit::Refused,
             // A topic that is not there yet: `topics create` may run at this moment.
             E::Unreachable { .. } | E::NoTopic { .. } | E::Refused { .. } => Exit::Unreachable,
             E::Fenced { .. } => Exit::Fenced,
+            E::Registry(R::Unreachable { .. }) => Exit::Unreachable,
+            E::Registry(R::Login { .. } | R::File { .. }) => Exit::Usage,
+            E::Registry(R::NotRegistered { .. } | R::Refused { .. }) => Exit::Refused,
         };
         Self::new(exit, error)
     }

@@ -10,14 +10,14 @@ const VERSION: &str = concat!("evenkeel-sink/", env!("CARGO_PKG_VERSION"));
 
 /// A record of `windows` that cannot be decoded, with its original bytes.
 pub fn undecodable(partition: u32, record: &RecordRef<'_>, error: &str, outputs: &mut Outputs) {
-    let value = record.value.unwrap_or_default();
+    let value = record.on_log().unwrap_or_default();
     let about = About { reason: DropReason::Malformed.as_str(), error, partition, offset: record.offset };
     about.push(record.key, &[], outputs, |buf| buf.extend_from_slice(value));
 }
 
 /// A record of a stream that belongs to another partition, with its original bytes.
 pub fn misrouted(partition: u32, record: &RecordRef<'_>, error: &str, outputs: &mut Outputs) {
-    let value = record.value.unwrap_or_default();
+    let value = record.on_log().unwrap_or_default();
     let about = About { reason: DropReason::Misrouted.as_str(), error, partition, offset: record.offset };
     about.push(record.key, &[], outputs, |buf| buf.extend_from_slice(value));
 }

@@ -76,6 +76,7 @@ impl Bench {
             key: None,
             value: Some(value),
             headers: &[],
+            original: None,
         };
         let values: Vec<&'static [u8]> = values.iter().map(|v| &*v.clone().leak()).collect();
         let records: Vec<RecordRef<'_>> = values.iter().enumerate().map(record).collect();

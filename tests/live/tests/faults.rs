@@ -20,6 +20,8 @@ mod outages;
 mod partitions;
 #[path = "faults/poison.rs"]
 mod poison;
+#[path = "faults/registry.rs"]
+mod registry;
 #[path = "faults/site.rs"]
 mod site;
 #[path = "faults/topics.rs"]

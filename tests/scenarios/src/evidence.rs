@@ -179,7 +179,7 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000;
 
     fn record<'a>(value: &'a [u8], headers: &'a [Header<'a>]) -> RecordRef<'a> {
-        RecordRef { offset: 0, timestamp_ms: NOW, key: Some(b"s"), value: Some(value), headers }
+        RecordRef { timestamp_ms: NOW, key: Some(b"s"), value: Some(value), headers, ..RecordRef::default() }
     }
 
     fn rules(evidence: &Evidence, open: &BTreeSet<RowKey>) -> Vec<Rule> {

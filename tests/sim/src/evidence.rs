@@ -28,6 +28,7 @@ fn each(log: &SimLog, topic: Topic, partition: u32, committed: bool, mut see: im
             key: record.key.as_deref(),
             value: record.value.as_deref(),
             headers: &record.header_refs(),
+            original: None,
         });
     }
 }

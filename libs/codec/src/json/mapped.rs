@@ -147,6 +147,11 @@ impl Mapping {
         into: &mut EventBatch,
     ) -> Result<(), MappedError> {
         let value = value.filter(|bytes| !bytes.is_empty()).ok_or(MappedError::Empty)?;
+        // A schema registry's JSON serializer writes 00 and an id in front; no JSON begins with 00.
+        let value = match value {
+            [0, _, _, _, _, json @ ..] => json,
+            json => json,
+        };
         let value: Value = serde_json::from_slice(value).map_err(|e| MappedError::Syntax(e.to_string()))?;
         if !value.is_object() {
             return Err(MappedError::Syntax("the record is another JSON value".into()));
@@ -325,6 +330,13 @@ mod tests {
         let mut fields: Vec<_> = batch.fields.iter().map(|f| (f.name.as_str(), f.values[0])).collect();
         fields.sort_by_key(|field| field.0); // a JSON object has no order
         fields
+    }
+
+    #[test]
+    fn the_header_of_a_registrys_json_is_passed_over() {
+        let framed = format!("\0\0\0\0\u{7}{RECORD}");
+        assert_eq!(read(&mapping(), &framed), read(&mapping(), RECORD));
+        assert!(read(&mapping(), "\0\0\0{}").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod cassandra;
 mod container;
 pub mod kafka;
+pub mod registry;
 
 use anyhow::bail;
 

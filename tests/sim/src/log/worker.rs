@@ -430,6 +430,7 @@ fn hand_over(delivery: Delivery, each: &mut dyn FnMut(LogInput<'_>)) {
                     key: record.key.as_deref(),
                     value: record.value.as_deref(),
                     headers,
+                    original: None,
                 })
                 .collect();
             each(LogInput::Records { partition, topic, records: &refs, next, at_end });
