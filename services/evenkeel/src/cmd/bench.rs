@@ -16,6 +16,8 @@ pub enum What {
     Coalescer(Coalescer),
     /// Latency of every flush policy on every trace, simulated, or with --live before a real Kafka (some minutes)
     Flush(Flush),
+    /// What an accepted event costs by each protocol, and an idle connection, beside the Collector and Mosquitto
+    Ingest(Ingest),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
     /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
@@ -98,6 +100,28 @@ pub struct Flush {
     shown: Shown,
 }
 
+/// How much is sent, and where the servers are.
+#[derive(Debug, clap::Args)]
+pub struct Ingest {
+    /// Kafka's bootstrap brokers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    /// The OpenTelemetry Collector of tests/peers/otelcol/build.sh; without it there is no comparison
+    #[arg(long, value_name = "PROGRAM")]
+    collector: Option<PathBuf>,
+    /// Mosquitto; without it there is no comparison
+    #[arg(long, value_name = "PROGRAM")]
+    mosquitto: Option<PathBuf>,
+    /// Length of each way's turn, s
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    seconds: u64,
+    /// Idle connections opened at once
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    idle: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// What `bench flush --live` plays unless told otherwise: the idle lane, two steady rates, and the named traces.
 const LIVE_TRACES: [&str; 5] = ["idle", "500 ev/s", "5K ev/s", "burst on/off", "diurnal"];
 
@@ -137,6 +161,19 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
             show(&report, &args.shown)
         }
         What::Flush(args) => flush(args),
+        What::Ingest(args) => {
+            let options = bench::ingest::Options {
+                brokers: args.brokers.clone(),
+                collector: args.collector.clone(),
+                mosquitto: args.mosquitto.clone(),
+                seconds: args.seconds.max(1),
+                idle: args.idle.max(1),
+                runs: args.shown.runs.max(1),
+            };
+            let report = bench::ingest::run(&options, &mut |line| eprintln!("{line}"))
+                .map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            show(&report, &args.shown)
+        }
         What::Memory(args) => live(args, bench::live::memory::run),
         What::Recovery(args) => live(args, bench::live::recovery::run),
     }
