@@ -96,6 +96,8 @@ pub(crate) struct EndWatch {
     /// The end was told and nothing came since.
     at_end: bool,
     base: Option<Glance>,
+    /// The client stood past what was handed over, here, when the end was confirmed last.
+    beyond: Option<u64>,
 }
 
 impl EndWatch {
@@ -103,6 +105,7 @@ impl EndWatch {
     pub fn records(&mut self) {
         self.fetched = true;
         self.at_end = false;
+        self.beyond = None;
     }
 
     /// Whether to look at the position at all.
@@ -117,22 +120,29 @@ impl EndWatch {
         told
     }
 
-    /// New statistics: the position if the end was confirmed by a fetch answered since the last time.
-    pub fn confirmed(&mut self, seen: Glance) -> Option<u64> {
-        let base = self.base.replace(seen)?;
+    /// New statistics: whether a fetch answered since the last time confirms that nothing follows what was handed over,
+    /// up to `handed`.
+    ///
+    /// The client may say that it stands further than that. Behind the last record that is a transaction's marker. It
+    /// is also what it says, for a moment, after a rebalance has made it throw away what it had fetched: then records
+    /// lie in between, so its position is believed only when it is the same after one more answer, and nobody's own
+    /// position ever follows it.
+    pub fn confirmed(&mut self, seen: Glance, handed: u64) -> bool {
+        let Some(base) = self.base.replace(seen) else { return false };
         if base.broker != seen.broker || base.disconnects != seen.disconnects {
-            return None;
+            return false;
         }
         // The first request after the start may not have held this partition yet.
         let needed = if self.fetched || self.at_end { 1 } else { 2 };
         if seen.fetches - base.fetches < needed {
             self.base = Some(base);
-            return None;
+            return false;
         }
-        let (next, end) = (seen.next?, seen.stable_end?);
-        let told = seen.drained && next >= end;
-        self.at_end = told;
-        told.then_some(next)
+        let (Some(next), Some(end)) = (seen.next, seen.stable_end) else { return false };
+        let beyond = std::mem::replace(&mut self.beyond, (next > handed).then_some(next));
+        let stands = next == handed || (next > handed && beyond == Some(next));
+        self.at_end = seen.drained && next >= end && stands;
+        self.at_end
     }
 }
 
@@ -147,22 +157,22 @@ mod tests {
     #[test]
     fn an_unanswered_fetch_is_no_end() {
         let mut watch = EndWatch::default();
-        assert_eq!(watch.confirmed(glance(7, 5, 5)), None);
-        assert_eq!(watch.confirmed(glance(7, 5, 5)), None);
-        assert_eq!(watch.confirmed(glance(8, 5, 5)), None, "it may not have held the partition");
-        assert_eq!(watch.confirmed(glance(9, 5, 5)), Some(5));
-        assert_eq!(watch.confirmed(glance(9, 5, 5)), None, "none answered since");
-        assert_eq!(watch.confirmed(glance(10, 5, 5)), Some(5));
+        assert!(!watch.confirmed(glance(7, 5, 5), 5));
+        assert!(!watch.confirmed(glance(7, 5, 5), 5));
+        assert!(!watch.confirmed(glance(8, 5, 5), 5), "it may not have held the partition");
+        assert!(watch.confirmed(glance(9, 5, 5), 5));
+        assert!(!watch.confirmed(glance(9, 5, 5), 5), "none answered since");
+        assert!(watch.confirmed(glance(10, 5, 5), 5));
     }
 
     #[test]
     fn a_broken_connection_starts_over() {
         let mut watch = EndWatch::default();
         watch.records();
-        assert_eq!(watch.confirmed(glance(7, 5, 5)), None);
+        assert!(!watch.confirmed(glance(7, 5, 5), 5));
         let broken = Glance { disconnects: 1, ..glance(9, 5, 5) };
-        assert_eq!(watch.confirmed(broken), None);
-        assert_eq!(watch.confirmed(Glance { fetches: 10, ..broken }), Some(5));
+        assert!(!watch.confirmed(broken, 5));
+        assert!(watch.confirmed(Glance { fetches: 10, ..broken }, 5));
     }
 
     #[test]
@@ -173,8 +183,33 @@ mod tests {
         assert!(!watch.reached(5, 9));
         assert!(watch.reached(9, 9));
         assert!(!watch.reached(9, 9), "told once");
-        assert_eq!(watch.confirmed(glance(7, 9, 12)), None);
-        assert_eq!(watch.confirmed(glance(8, 9, 12)), None);
+        assert!(!watch.confirmed(glance(7, 9, 12), 9));
+        assert!(!watch.confirmed(glance(8, 9, 12), 9));
+    }
+
+    /// Fetched up to 9 and thrown away again by a rebalance; 5 to 8 come once more.
+    #[test]
+    fn what_was_fetched_and_thrown_away_is_no_end() {
+        let mut watch = EndWatch::default();
+        watch.records();
+        assert!(!watch.confirmed(glance(7, 5, 5), 5));
+        assert!(!watch.confirmed(glance(8, 9, 9), 5), "of before the rebalance");
+        assert!(!watch.confirmed(glance(9, 5, 9), 5), "fetching again");
+        watch.records();
+        assert!(watch.confirmed(glance(10, 9, 9), 9));
+    }
+
+    #[test]
+    fn a_marker_behind_the_last_record_is_an_end_after_one_more_answer() {
+        let mut watch = EndWatch::default();
+        watch.records();
+        assert!(!watch.confirmed(glance(7, 6, 6), 5));
+        assert!(!watch.confirmed(glance(8, 6, 6), 5));
+        assert!(watch.confirmed(glance(9, 6, 6), 5));
+        watch.records();
+        assert!(!watch.confirmed(glance(10, 9, 9), 8));
+        assert!(!watch.confirmed(glance(10, 9, 9), 8), "none answered since");
+        assert!(watch.confirmed(glance(11, 9, 9), 8));
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl KafkaWorker {
         self.begin(partition, Some(next.max(low))).map(|()| true)
     }
 
-    /// Tells the ends of the log.
+    /// Tells the ends of the log. The position is that of the last record handed over, also where a marker follows it: only
+    /// records move it.
     pub(crate) fn ends(&mut self, each: &mut dyn FnMut(LogInput<'_>)) -> bool {
         let stats = self.consumer.context().notes().stats.take();
         let (name, topic) = (&self.topic_name, self.options.topic);
@@ -116,18 +117,16 @@ impl KafkaWorker {
             if held.paused || held.leaving {
                 continue;
             }
-            let mut told = None;
+            let mut told = false;
             if end.waits() {
-                let position = self.queue.position(name, partition).unwrap_or(*next).max(*next);
-                let high = self.queue.high(name, partition).unwrap_or(u64::MAX);
-                told = end.reached(position, high).then_some(position);
+                let position = self.queue.position(name, partition).unwrap_or(*next);
+                told = end.reached(position, self.queue.high(name, partition).unwrap_or(u64::MAX));
             }
             if let Some(glance) = stats.as_ref().and_then(|s| s.glance(name, partition)) {
-                told = end.confirmed(glance).filter(|at| at >= next).or(told);
+                told |= end.confirmed(glance, *next);
             }
-            if let Some(at) = told {
+            if told {
                 any = true;
-                *next = at.max(*next);
                 each(LogInput::Records { partition, topic, records: &[], next: *next, at_end: true });
             }
         }

@@ -5,6 +5,11 @@ use evenkeel_kafka::{GroupProtocol, KafkaAppender, Millis};
 use evenkeel_model::Topic;
 use evenkeel_seam::{Commit, LogAction, Outputs, Position, TxnResult, Worker};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often another member comes and goes.
+const VISITS: u32 = 8;
 
 /// Two members share four partitions; the second joins while the first is working. Every record is
 /// consumed exactly once, by offset, across the handover. (The contract suite runs on the classic protocol.)
@@ -110,4 +115,62 @@ fn closing_leaves_the_group_without_waiting_for_the_session() {
     drop(b);
     let mut c = Member::join(&config, Topic::Events, "c");
     assert_eq!(c.assigned().0, 0);
+}
+
+/// Records keep coming while another member comes and goes. What a rebalance makes the client fetch again is handed
+/// over all the same, and no end of the log is told before it.
+#[test]
+fn no_record_is_passed_over_while_the_group_rebalances() {
+    let mut config = fresh("rebalancing", 4);
+    config.timeouts.fetch_wait = Millis::new(50); // also how often the client tells its positions
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut appender, mut turn) = (KafkaAppender::connect(&config).unwrap(), 1);
+            while !over.load(Ordering::SeqCst) {
+                (0..4).for_each(|partition| send(&mut appender, partition, &["x"]));
+                turn = turn * 5 % 127; // bursts and pauses, up to a few fetches long
+                std::thread::sleep(Duration::from_millis(turn));
+            }
+        });
+        let visitor = scope.spawn(|| {
+            for visit in 0..VISITS {
+                let mut visitor = Member::join(&config, Topic::Events, &format!("visitor-{visit}"));
+                visitor.drive_until("a record", |told| matches!(told, Told::Record { .. }).then_some(()));
+                visitor.worker.close().unwrap();
+            }
+        });
+        let mut member = Member::join(&config, Topic::Events, "member");
+        let (mut next, mut seen) = (BTreeMap::<u32, u64>::new(), 0);
+        while !visitor.is_finished() {
+            member.poll(Duration::from_millis(5)).unwrap();
+            for told in std::mem::take(&mut member.told) {
+                match told {
+                    Told::Assigned { partition, .. } => {
+                        let from = next.get(&partition).copied().unwrap_or(0);
+                        next.insert(partition, from);
+                        member.start(partition, Some(from));
+                    }
+                    Told::Record { partition, offset, .. } => {
+                        assert_eq!(next.insert(partition, offset + 1), Some(offset), "partition {partition}");
+                        seen += 1;
+                    }
+                    Told::AtEnd { partition, next: end } => {
+                        assert_eq!(
+                            next.get(&partition),
+                            Some(&end),
+                            "an end before the records of partition {partition}"
+                        );
+                    }
+                    Told::Revoking { partitions, .. } => {
+                        partitions.iter().for_each(|p| member.act(LogAction::Release { partition: *p }));
+                    }
+                    Told::Done(_) => {}
+                }
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        assert!(seen > 0);
+        visitor.join().unwrap();
+    });
 }

@@ -158,7 +158,11 @@ pub(super) fn an_open_transaction_holds_the_flow_back<L: Log>(log: &mut L) -> Ar
     let mut sink = Member::join(log, Who::sink("s"));
     sink.start_all();
     assert_eq!(sink.text(), "one");
-    assert_eq!(sink.end_of(0), 4, "an aborted one, its marker, one, its marker: here the readable log ends");
+    let end = sink.end_of(0);
+    assert!(
+        (3..=4).contains(&end),
+        "{end}: an aborted one, its marker, one; its marker may be passed or not"
+    );
     assert_eq!(sink.texts(Topic::Windows, 0), ["one"]);
     log.end_open(true);
     assert_eq!([sink.text(), sink.text()], ["later", "two"]);
