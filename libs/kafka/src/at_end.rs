@@ -68,6 +68,12 @@ impl Glance {
     pub fn drained(&self) -> bool {
         self.drained
     }
+
+    /// Whether a fetch that was sent after `earlier` has been answered since, over the same connection.
+    pub fn was_answered_since(&self, earlier: &Self) -> bool {
+        (self.broker, self.disconnects) == (earlier.broker, earlier.disconnects)
+            && self.fetches - earlier.fetches >= 2
+    }
 }
 
 impl Stats {
@@ -96,7 +102,7 @@ pub(crate) struct EndWatch {
     /// The end was told and nothing came since.
     at_end: bool,
     base: Option<Glance>,
-    /// The client stood past what was handed over, here, when the end was confirmed last.
+    /// The next fetch was to begin past what was taken, here, when the end was confirmed last.
     beyond: Option<u64>,
 }
 
@@ -108,26 +114,26 @@ impl EndWatch {
         self.beyond = None;
     }
 
-    /// Whether to look at the position at all.
-    pub fn waits(&self) -> bool {
-        self.fetched && !self.at_end
+    /// Whether records were handed over since the start.
+    pub fn has_records(&self) -> bool {
+        self.fetched
     }
 
     /// Right after records: whether the position has reached the high watermark, told for the first time.
     pub fn reached(&mut self, position: u64, high: u64) -> bool {
-        let told = self.waits() && position >= high;
+        let told = self.fetched && !self.at_end && position >= high;
         self.at_end |= told;
         told
     }
 
-    /// New statistics: whether a fetch answered since the last time confirms that nothing follows what was handed over,
-    /// up to `handed`.
+    /// New statistics: whether a fetch answered since the last time confirms that nothing follows what was taken off
+    /// the queue, up to `taken`.
     ///
-    /// The client may say that it stands further than that. Behind the last record that is a transaction's marker. It
-    /// is also what it says, for a moment, after a rebalance has made it throw away what it had fetched: then records
-    /// lie in between, so its position is believed only when it is the same after one more answer, and nobody's own
+    /// The client may say that its next fetch begins further on. Where nothing was taken yet that is a transaction's
+    /// marker. It is also what it says, for a moment, after a rebalance has made it throw away what it had fetched:
+    /// then records lie in between, so it is believed only when it says the same after one more answer, and nobody's
     /// position ever follows it.
-    pub fn confirmed(&mut self, seen: Glance, handed: u64) -> bool {
+    pub fn confirmed(&mut self, seen: Glance, taken: u64) -> bool {
         let Some(base) = self.base.replace(seen) else { return false };
         if base.broker != seen.broker || base.disconnects != seen.disconnects {
             return false;
@@ -139,8 +145,8 @@ impl EndWatch {
             return false;
         }
         let (Some(next), Some(end)) = (seen.next, seen.stable_end) else { return false };
-        let beyond = std::mem::replace(&mut self.beyond, (next > handed).then_some(next));
-        let stands = next == handed || (next > handed && beyond == Some(next));
+        let beyond = std::mem::replace(&mut self.beyond, (next > taken).then_some(next));
+        let stands = next == taken || (next > taken && beyond == Some(next));
         self.at_end = seen.drained && next >= end && stands;
         self.at_end
     }

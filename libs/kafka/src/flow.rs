@@ -106,8 +106,7 @@ impl KafkaWorker {
         self.begin(partition, Some(next.max(low))).map(|()| true)
     }
 
-    /// Tells the ends of the log. The position is that of the last record handed over, also where a marker follows it: only
-    /// records move it.
+    /// Tells the ends of the log. The position moves past what was taken off the queue only.
     pub(crate) fn ends(&mut self, each: &mut dyn FnMut(LogInput<'_>)) -> bool {
         let stats = self.consumer.context().notes().stats.take();
         let (name, topic) = (&self.topic_name, self.options.topic);
@@ -117,16 +116,17 @@ impl KafkaWorker {
             if held.paused || held.leaving {
                 continue;
             }
-            let mut told = false;
-            if end.waits() {
-                let position = self.queue.position(name, partition).unwrap_or(*next);
-                told = end.reached(position, self.queue.high(name, partition).unwrap_or(u64::MAX));
-            }
+            // What this run has taken off the queue, markers included. Before its first record the client may still name
+            // a place of an earlier run.
+            let taken = end.has_records().then(|| self.queue.position(name, partition)).flatten();
+            let position = taken.unwrap_or(*next).max(*next);
+            let mut told = end.reached(position, self.queue.high(name, partition).unwrap_or(u64::MAX));
             if let Some(glance) = stats.as_ref().and_then(|s| s.glance(name, partition)) {
-                told |= end.confirmed(glance, *next);
+                told |= end.confirmed(glance, position);
             }
             if told {
                 any = true;
+                *next = position;
                 each(LogInput::Records { partition, topic, records: &[], next: *next, at_end: true });
             }
         }

@@ -4,7 +4,7 @@
 //! Owns: the running reads. Never: ends one early: a committed transaction becomes visible partition by
 //! partition, so "nothing more for now" is no end; a position at or beyond `to` is.
 
-use crate::at_end::Stats;
+use crate::at_end::{Glance, Stats};
 use crate::config::Isolation;
 use crate::context::MemberContext;
 use crate::flow::unread;
@@ -50,6 +50,10 @@ struct Read {
     running: bool,
     /// Last time something was handed over.
     moved: Instant,
+    /// The first glance since then.
+    still: Option<Glance>,
+    /// Something was handed over since the consumer was sent there: its position is of this read.
+    taken: bool,
 }
 
 /// A consumer without a group's assignment, and its queue.
@@ -93,6 +97,8 @@ impl Reader {
             log_start: 0,
             running: false,
             moved: Instant::now(),
+            still: None,
+            taken: false,
         };
         self.reads.insert(key, read);
         self.look_up(key, scout)
@@ -135,7 +141,7 @@ impl Reader {
             self.finish(key, next, each);
             return Ok(());
         }
-        read.running = true;
+        (read.running, read.taken) = (true, false);
         let (next, committed_only) = (read.next, read.stretch.committed_only);
         let name = self.config.topic(key.0);
         let source = self.source(committed_only).map_err(|e| WorkerError::Fatal(e.to_string()))?;
@@ -209,16 +215,20 @@ impl Reader {
         let stats: [Option<Stats>; 2] =
             [0, 1].map(|i| self.sources[i].as_ref().and_then(|s| s.consumer.context().notes().stats.take()));
         let mut reached = Vec::new();
-        for (key, read) in self.reads.iter().filter(|(_, r)| r.running) {
+        for (key, read) in self.reads.iter_mut().filter(|(_, r)| r.running) {
             let index = usize::from(read.stretch.committed_only);
             let name = self.config.topic(key.0);
-            let handed = self.sources[index].as_ref().and_then(|s| s.queue.position(&name, key.1));
-            // Where compaction has left a hole before `to`, nothing is handed over there; the fetch
-            // position still passes it. Statistics are a snapshot, so they count only when the read has
-            // stood still for much longer than their interval.
-            let passed = stats[index].as_ref().and_then(|s| s.glance(&name, key.1));
-            let passed = passed.filter(|g| g.drained() && read.moved.elapsed() > HOLE_PATIENCE);
-            let passed = passed.and_then(|g| g.next);
+            let handed = self.sources[index].as_ref().filter(|_| read.taken);
+            let handed = handed.and_then(|s| s.queue.position(&name, key.1));
+            // Where compaction has left a hole before `to`, nothing is handed over there; the next fetch
+            // begins behind it all the same. That counts only when the read has stood still for long, and
+            // fetches were answered meanwhile: the first glance may be of an earlier read.
+            let glance = stats[index].as_ref().and_then(|s| s.glance(&name, key.1));
+            let passed = glance.filter(|glance| {
+                let still = *read.still.get_or_insert(*glance);
+                glance.drained() && glance.was_answered_since(&still) && read.moved.elapsed() > HOLE_PATIENCE
+            });
+            let passed = passed.and_then(|glance| glance.next);
             let next = read.next.max(handed.unwrap_or(0)).max(passed.unwrap_or(0));
             if next >= read.target {
                 reached.push((*key, next));
@@ -280,6 +290,8 @@ impl Read {
         if let Some(last) = records.last() {
             self.next = self.next.max(last.offset + 1);
             self.moved = Instant::now();
+            self.still = None;
+            self.taken = true;
         }
         if first < end {
             each(LogInput::Records {

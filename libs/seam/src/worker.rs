@@ -74,8 +74,8 @@ pub enum LogInput<'a> {
         topic: Topic,
         /// The records.
         records: &'a [RecordRef<'a>],
-        /// The offset after the last record. Commit markers and aborted records behind it may be passed or not: an
-        /// adapter passes what it knows to be such, nothing else.
+        /// The offset after the last record (beyond it by commit markers and aborted records that the adapter has
+        /// seen; never by what it has not).
         next: u64,
         /// A fetch was answered and nothing more was there: this is the end of the log for now.
         at_end: bool,
