@@ -25,11 +25,11 @@ pub enum Fill {
 pub struct SpoolOptions {
     /// How long the source says it is. A hint only: the source's own end decides.
     pub size_hint: Option<u64>,
-    /// The most content in memory; what is more goes to disk, oldest page first. While a buffer fills it needs
-    /// two pages, so less than that is not kept to. 5 MiB.
+    /// The most content in memory; what is more goes to disk, oldest page first. While a buffer fills it works in
+    /// three pages, so less than that is not kept to. 5 MiB.
     pub memory_bytes_max: u64,
     /// The unit in which content moves to disk and is handed out without a copy. It is lowered to a quarter of
-    /// `memory_bytes_max`. 256 KiB.
+    /// `memory_bytes_max`, though not below 4 KiB. 256 KiB.
     pub page_bytes: usize,
     /// The most content on disk; a buffer that needs more stops filling, see [`crate::SpillError`]. 16 GiB.
     pub disk_bytes_max: u64,

@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel_spool::{
-    Fill, Recording, RecordingOptions, Source, SpoolBuffer, SpoolOptions, SyncPolicy, Verify,
+    Fill, Recording, RecordingOptions, RecoverError, Source, SpoolBuffer, SpoolOptions, SyncPolicy, Verify,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -77,6 +77,10 @@ fn kill_after(dir: &Path, lines: u64) -> (u64, u64) {
         if let ["A", at, durable, "."] = parts[..] {
             answered = (at.parse().unwrap(), durable.parse().unwrap());
             seen += 1;
+            if seen == 1 {
+                let held = Recording::open(dir.join("rec"), options(Verify::Tail));
+                assert!(matches!(held, Err(RecoverError::Held { .. })), "the writer lives: {held:?}");
+            }
             if seen == lines {
                 child.kill().unwrap();
             }

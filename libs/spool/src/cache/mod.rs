@@ -138,7 +138,8 @@ struct State {
     evictions: Evictions,
 }
 
-/// A buffer of the cache that stays there as long as somebody holds this.
+/// A buffer of the cache that stays there as long as somebody holds this. A clone of the buffer alone does not keep
+/// its place; it keeps what it holds charged.
 #[derive(Debug)]
 pub struct Pinned {
     inner: Arc<Inner>,
