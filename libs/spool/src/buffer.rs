@@ -110,7 +110,8 @@ impl SpoolBuffer {
         &self.owner.spool
     }
 
-    /// `content[offset .. offset + len]`. In memory and inside one page it is a part of that page, not a copy.
+    /// `content[offset .. offset + len]`. In memory and inside one page it is a part of that page, not a copy; else
+    /// it is allocated whole, so who passes much on takes [`Self::read_some`].
     ///
     /// # Errors
     /// [`ReadError`], if the stream failed before the range was whole, or the disk could not be read.

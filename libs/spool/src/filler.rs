@@ -14,8 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Bytes that are moved to disk at once, so that a hop to a blocking thread pays.
-const SPILL_BYTES: u64 = 1 << 20;
+/// The most that is moved to disk at once, bytes: enough for a hop to a blocking thread to pay.
+const SPILL_BYTES_MAX: u64 = 1 << 20;
 /// The first reserve for a source that did not say how long it is.
 const FIRST_BYTES: u64 = 16 << 10;
 
@@ -85,7 +85,10 @@ fn publish(spool: &Spool, scratch: &mut BytesMut) {
 
 /// Spills until there is room for one more page, in this buffer's own limit and in the account.
 async fn make_room(spool: &Arc<Spool>) -> Result<(), ReadError> {
-    let working = WORKING_PAGES * spool.limits.page as u64;
+    let page = spool.limits.page as u64;
+    let working = WORKING_PAGES * page;
+    // Not all at once: the newest pages are those that readers are at.
+    let step = (spool.limits.memory / 4).clamp(page, SPILL_BYTES_MAX.max(page));
     loop {
         let pages = spool.gate.core().pages_bytes();
         let fits = pages.saturating_add(working) <= spool.limits.memory;
@@ -94,8 +97,7 @@ async fn make_room(spool: &Arc<Spool>) -> Result<(), ReadError> {
             return Ok(());
         }
         let spiller = Arc::clone(spool);
-        let spilled =
-            tokio::task::spawn_blocking(move || spiller.spill(pages.saturating_sub(SPILL_BYTES))).await;
+        let spilled = tokio::task::spawn_blocking(move || spiller.spill(pages.saturating_sub(step))).await;
         let at = spool.gate.core().filled();
         match spilled {
             Ok(Ok(_)) => {}

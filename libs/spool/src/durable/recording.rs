@@ -115,7 +115,8 @@ pub enum AppendError {
 }
 
 /// Content that is appended to, durable, and readable as a [`SpoolBuffer`] while it grows. The file at its path
-/// holds the content and nothing else; the checksums are in a journal beside it, `PATH.journal`.
+/// holds the content and nothing else; the checksums are in a journal beside it, `PATH.journal`: 24 bytes per
+/// append, per MiB of a long one, and per sync.
 ///
 /// Dropped unfinished, its readers get the bytes so far and then an error; it can be opened again.
 #[derive(Debug)]

@@ -80,6 +80,7 @@ fn threads_read_anywhere_while_pages_leave_memory_under_them() {
     });
     let status = buffer.status();
     assert_eq!(status.filled_bytes, content.len() as u64);
+    assert!(status.memory_bytes > memory_max / 2, "the newest pages stay in memory: {status:?}");
     assert!(status.disk_bytes + memory_max >= status.filled_bytes);
     assert_eq!(status.disk_bytes % page_bytes, 0, "whole pages, each once");
 }
