@@ -34,6 +34,8 @@ pub enum SyncPolicy {
 /// Manners of a recording.
 #[derive(Debug, Clone)]
 pub struct RecordingOptions {
+    /// Begin one that is not there; else that is [`RecoverError::Absent`]. Yes.
+    pub create: bool,
     /// When appended bytes are made to survive a loss of power. Every 8 MiB.
     pub sync: SyncPolicy,
     /// Which checksums are compared at the opening. Those that a crash may have torn.
@@ -49,6 +51,7 @@ pub struct RecordingOptions {
 impl Default for RecordingOptions {
     fn default() -> Self {
         Self {
+            create: true,
             sync: SyncPolicy::Bytes(8 << 20),
             verify: Verify::Tail,
             bytes_max: 64 << 30,
@@ -157,7 +160,7 @@ impl Recording {
     ) -> Result<(Self, Recovered), RecoverError> {
         let path: PathBuf = path.into();
         let failed = |source| RecoverError::Io { path: path.clone(), source };
-        let (journal, data) = open_files(&path, &*options.disk)?;
+        let (journal, data) = open_files(&path, &options)?;
         let Found { recovered, journal_bytes, synced } =
             examine(&*options.disk, &journal, &data, options.verify).map_err(|trouble| match trouble {
                 Trouble::Io(source) => failed(source),
@@ -401,13 +404,17 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Journal and data, locked; made if there are none.
-fn open_files(path: &Path, disk: &dyn Disk) -> Result<(File, File), RecoverError> {
+fn open_files(path: &Path, options: &RecordingOptions) -> Result<(File, File), RecoverError> {
+    let disk = &*options.disk;
     let failed = |source| RecoverError::Io { path: path.to_path_buf(), source };
     let open =
         |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let foreign = || fs::metadata(path).is_ok_and(|data| data.len() > 0);
     if foreign() && !journal_path(path).exists() {
         return Err(RecoverError::NotARecording { path: path.to_path_buf() });
+    }
+    if !options.create && !journal_path(path).exists() {
+        return Err(RecoverError::Absent { path: path.to_path_buf() });
     }
     let journal = open(&journal_path(path)).map_err(failed)?;
     match journal.try_lock() {

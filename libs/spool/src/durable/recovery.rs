@@ -34,6 +34,12 @@ pub struct Recovered {
 /// A recording could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
+    /// There is none, and none was to be begun.
+    #[error("there is no recording at {}", path.display())]
+    Absent {
+        /// The data file.
+        path: PathBuf,
+    },
     /// Somebody has it open.
     #[error("{} is open in this process or another; close it there first", path.display())]
     Held {

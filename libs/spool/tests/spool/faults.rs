@@ -1,7 +1,10 @@
 //! A disk that is full, broken, slow to finish or interrupted.
 
 use crate::rig::{EINTR, EIO, ENOSPC, Fault, FaultyDisk, chunked, content, run, spool, tight, until};
-use evenkeel_spool::{Fill, Progress, ReadError, SpillError, SpoolBuffer, SpoolOptions};
+use evenkeel_spool::{Disk, Fill, Progress, ReadError, SpillError, SpoolBuffer, SpoolOptions};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -33,6 +36,31 @@ fn a_full_disk_stops_the_pull_and_hurts_nothing_that_is_there() {
         assert_eq!(buffer.read_at_blocking(0, at).unwrap(), content[..at]);
         assert!(buffer.wait_end_blocking().is_err());
     }
+}
+
+/// The system's own full disk.
+#[derive(Debug)]
+struct DevFull;
+
+impl Disk for DevFull {
+    fn unnamed(&self, _: &Path) -> io::Result<File> {
+        File::options().read(true).write(true).open("/dev/full")
+    }
+}
+
+#[test]
+fn the_systems_own_enospc_is_told_as_such() {
+    let content = content(2_000);
+    let options = SpoolOptions { disk: Arc::new(DevFull), ..tight(100, 500, Fill::All) };
+    let buffer = spool(chunked(&content, &[50], false).0, options);
+    let ReadError::Full { at, source: SpillError::Disk { source, .. } } =
+        buffer.wait_end_blocking().unwrap_err()
+    else {
+        panic!("{buffer}")
+    };
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    let at = usize::try_from(at).unwrap();
+    assert_eq!(buffer.read_at_blocking(0, at).unwrap(), content[..at]);
 }
 
 #[test]

@@ -85,6 +85,16 @@ fn one_holder_at_a_time() {
 }
 
 #[test]
+fn who_only_looks_begins_nothing() {
+    let (dir, path) = place();
+    let look = || RecordingOptions { create: false, ..options(SyncPolicy::AtEnd) };
+    assert!(matches!(Recording::open(&path, look()), Err(RecoverError::Absent { .. })));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    open(&path, options(SyncPolicy::AtEnd)).0.append_blocking(0, b"abc").unwrap();
+    assert_eq!(open(&path, look()).1.kept_bytes, 3);
+}
+
+#[test]
 fn a_file_of_somebody_else_is_left_alone() {
     let (dir, path) = place();
     fs::write(&path, "a diary").unwrap();
