@@ -11,6 +11,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/flush", &[], "counts bytes and items, whatever they are"),
     ("libs/window", &["model", "seam"], "the core; of the seam only the commit's metadata"),
     ("libs/plan", &["model", "window", "flush"], "asks the core what its state costs"),
+    ("libs/spool", &[], "buffers bytes, whatever they are"),
     ("libs/telemetry", &[], "names of metrics are its own"),
     ("libs/chassis", &["telemetry"], "logs and /metrics are part of what every service does the same"),
     ("libs/kafka", &["model", "seam", "codec"], "an adapter"),
