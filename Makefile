@@ -117,6 +117,11 @@ live-long: ## Faults one by one, and the simulator's scenarios over real parts (
 		deploy/ci/step live-long env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
 		cargo test $(LOCKED) --workspace $$targets
 
+.PHONY: conformance
+conformance: ## HTTP as its OpenAPI says it, asked by schemathesis (Python; not part of `make test`; ARGS=)
+	$(BINARIES)
+	$(STEP) conformance tests/conformance/http.sh $(CARGO_TARGET_DIR)/debug/evenkeel -n 300 $(ARGS)
+
 # Which live tests `make live-docker` runs.
 DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
 
