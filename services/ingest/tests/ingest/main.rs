@@ -10,6 +10,7 @@ mod container;
 mod drain;
 mod fake;
 mod faults;
+mod frames;
 mod garbage;
 mod issuer;
 mod jwt;

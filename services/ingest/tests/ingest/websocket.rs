@@ -8,7 +8,7 @@ use evenkeel_chassis::drain::Cause;
 use evenkeel_codec::encode_batch;
 use evenkeel_model::EventBatch;
 use evenkeel_telemetry::names::ingest::{CONNECTIONS, REQUESTS};
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -57,8 +57,18 @@ impl Client {
         }
     }
 
+    /// The bytes below, to write frames by hand.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.socket.get_mut()
+    }
+
+    /// Whether nothing has come yet.
+    pub fn next_is_quiet(&mut self) -> bool {
+        self.socket.next().now_or_never().is_none()
+    }
+
     /// The code of the server's goodbye; answers that come before it are passed over.
-    async fn closed(&mut self) -> CloseCode {
+    pub async fn closed(&mut self) -> CloseCode {
         self.goodbye().await.0
     }
 
