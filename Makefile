@@ -145,6 +145,7 @@ models: ## Train, export and score the golden models anew with onnxruntime, then
 	$(MODELS_PYTHON)/bin/pip install --quiet --requirement tests/models/requirements.txt
 	$(MODELS_PYTHON)/bin/python tests/models/make.py
 	$(MODELS_PYTHON)/bin/python tests/models/compare.py
+	$(MODELS_PYTHON)/bin/python tests/models/train_sample.py
 	cargo test $(LOCKED) -p evenkeel-onnx
 
 .PHONY: help

@@ -3,6 +3,7 @@
 use crate::config::{Config, Mode};
 use crate::error::InputError;
 use evenkeel_chassis::config::FILE_BYTES_MAX;
+use evenkeel_chassis::units::Bytes;
 use evenkeel_scoring::Policy;
 use serde::Deserialize;
 use std::io::Read;
@@ -42,6 +43,9 @@ pub struct Overrides {
     /// The class whose probability is the score.
     #[serde(alias = "positive_class")]
     pub positive_class: Option<String>,
+    /// The largest input.
+    #[serde(alias = "input_max")]
+    pub input_max: Option<Bytes>,
 }
 
 /// Reads a YAML file. Paths in it are relative to it.
@@ -85,6 +89,7 @@ impl Overrides {
         put(self.seed, &mut config.seed);
         put(self.features, &mut config.features);
         put(self.positive_class, &mut config.positive_class);
+        put(self.input_max, &mut config.input_max);
     }
 }
 
@@ -104,11 +109,12 @@ mod tests {
     #[test]
     fn a_file_names_model_and_data_in_either_spelling() {
         let over =
-            read("model: m.onnx\ninput: data/rows.csv\nqueue_max: 4\njitter-ms: 2.5\nfeatures: [a, b]\n")
+            read("model: m.onnx\ninput: data/rows.csv\nqueue_max: 4\njitter-ms: 2.5\nfeatures: [a, b]\ninput-max: 2KiB\n")
                 .unwrap();
         assert_eq!(over.model, Some("m.onnx".into()));
         assert_eq!(over.input, Some("data/rows.csv".into()));
         assert_eq!((over.queue_max, over.jitter_ms, over.workers), (Some(4), Some(2.5), None));
+        assert_eq!(over.input_max.map(Bytes::bytes), Some(2_048));
         assert_eq!(over.features, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(read("\n"), Ok(Overrides::default()));
     }

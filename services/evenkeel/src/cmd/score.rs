@@ -115,6 +115,7 @@ impl Args {
             seed: self.seed,
             features: self.features.clone(),
             positive_class: self.positive_class.clone(),
+            input_max: None, // a matter of the machine, not of a command: file or environment
         }
     }
 
