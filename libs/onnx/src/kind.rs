@@ -1,5 +1,6 @@
 //! Types and shapes of the values of a graph, as they are known at load.
 
+use crate::limits::COLUMNS_MAX;
 use std::fmt;
 
 /// The type of a value's cells.
@@ -61,6 +62,15 @@ pub(crate) struct Kind {
 impl Kind {
     pub fn new(dtype: Dtype, tail: &[usize]) -> Self {
         Self { dtype, tail: tail.to_vec(), across: false }
+    }
+
+    /// The same, refused past the limit of columns: ask before building what grows with them.
+    pub fn limited(dtype: Dtype, tail: &[usize]) -> Result<Self, String> {
+        let width = tail.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        match width.filter(|&n| n <= COLUMNS_MAX) {
+            Some(_) => Ok(Self::new(dtype, tail)),
+            None => Err(format!("its result {tail:?} has more than {COLUMNS_MAX} columns")),
+        }
     }
 
     /// Columns: the product of the tail.

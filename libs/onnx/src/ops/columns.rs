@@ -74,6 +74,7 @@ pub fn concat(site: &Site<'_>) -> Result<Built, String> {
         }
         tail[axis] += kind.tail[axis];
     }
+    let kind = Kind::limited(first.dtype, &tail)?;
     let outer: usize = tail[..axis].iter().product();
     let inner: usize = tail[axis + 1..].iter().product();
     let chosen = (0..outer).flat_map(|o| {
@@ -82,7 +83,6 @@ pub fn concat(site: &Site<'_>) -> Result<Built, String> {
             (0..span).map(move |c| (*slot, o * span + c))
         })
     });
-    let kind = Kind::new(first.dtype, &tail);
     Ok(Built::step(Op::Pick(Pick::new(chosen, &kind)), kind))
 }
 
@@ -110,17 +110,17 @@ pub fn gather(site: &Site<'_>) -> Result<Built, String> {
     let size = kind.tail[at];
     let wanted = indices.ints().ok_or("its positions must be integers")?;
     let wanted = wanted.iter().map(|&i| position(i, size)).collect::<Result<Vec<_>, _>>()?;
+    let mut tail = kind.tail[..at].to_vec();
+    tail.extend(&indices.dims);
+    tail.extend(&kind.tail[at + 1..]);
+    let made = Kind::limited(kind.dtype, &tail)?;
     let inner: usize = kind.tail[at + 1..].iter().product();
     let outer: usize = kind.tail[..at].iter().product();
     let wanted = &wanted;
     let chosen = (0..outer).flat_map(|o| {
         wanted.iter().flat_map(move |&w| (0..inner).map(move |i| (slot, (o * size + w) * inner + i)))
     });
-    let mut tail = kind.tail[..at].to_vec();
-    tail.extend(&indices.dims);
-    tail.extend(&kind.tail[at + 1..]);
-    let kind = Kind::new(kind.dtype, &tail);
-    Ok(Built::step(Op::Pick(Pick::new(chosen, &kind)), kind))
+    Ok(Built::step(Op::Pick(Pick::new(chosen, &made)), made))
 }
 
 /// ArrayFeatureExtractor: columns by constant positions, or entries of a constant by a column.
@@ -131,6 +131,6 @@ pub fn extract(site: &Site<'_>) -> Result<Built, String> {
     let (slot, kind, columns) = site.table(0)?;
     let wanted = site.constant(1)?.ints().ok_or("its positions must be integers")?;
     let wanted = wanted.iter().map(|&i| position(i, columns)).collect::<Result<Vec<_>, _>>()?;
-    let kind = Kind::new(kind.dtype, &[wanted.len()]);
+    let kind = Kind::limited(kind.dtype, &[wanted.len()])?;
     Ok(Built::step(Op::Pick(Pick::new(wanted.iter().map(|&c| (slot, c)), &kind)), kind))
 }

@@ -160,6 +160,6 @@ pub fn vectorizer(site: &Site<'_>) -> Result<Built, String> {
         return Err(format!("inputdimensions {declared:?} are not those of its inputs"));
     }
     let columns = parts.iter().flat_map(|&(slot, _, columns)| (0..columns).map(move |c| (slot, c)));
-    let kind = Kind::new(Dtype::F32, &[parts.iter().map(|(_, _, columns)| columns).sum()]);
+    let kind = Kind::limited(Dtype::F32, &[parts.iter().map(|(_, _, columns)| columns).sum()])?;
     Ok(Built::step(Op::Pick(Pick::new(columns, &kind)), kind))
 }

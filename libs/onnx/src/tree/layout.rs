@@ -192,3 +192,25 @@ fn mode_of(name: &[u8]) -> Result<Mode, String> {
         other => return Err(format!("node mode {:?} is not known", String::from_utf8_lossy(other))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Branches by their children; a leaf leads to itself.
+    fn tree(children: &[(u32, u32)]) -> Result<Tree, String> {
+        let of = |&(yes, no): &(u32, u32)| Branch { threshold: 0.0, feature: 0, missing_yes: false, yes, no };
+        let branches: Vec<Branch<f64>> = children.iter().map(of).collect();
+        walkable(&branches, 0..branches.len())
+    }
+
+    #[test]
+    fn a_node_may_have_two_parents_but_no_walk_comes_back() {
+        let shared = tree(&[(1, 2), (3, 2), (2, 2), (3, 3)]).unwrap();
+        assert_eq!((shared.root, shared.depth), (0, 2));
+        let back = tree(&[(1, 2), (3, 2), (2, 2), (1, 2)]).unwrap_err();
+        assert_eq!(back, "leads back to a node it came from");
+        assert_eq!(tree(&[(1, 1), (0, 0)]).unwrap_err(), "has no root: each node is a child of another");
+        assert_eq!(tree(&[(1, 7), (1, 1)]).unwrap_err(), "is not listed in one piece");
+    }
+}

@@ -12,8 +12,8 @@ fn sample(name: &str) -> String {
 
 fn score(case: &Case, more: &[&str], env: &[(&str, &str)]) -> Output {
     let config = sample("config.yaml");
-    let mut command =
-        case.command(&[&["score", "--config", &config, "--out", "artifacts", "--json"], more].concat());
+    let out: &[&str] = if more.contains(&"--out") { &[] } else { &["--out", "artifacts"] };
+    let mut command = case.command(&[&["score", "--config", &config, "--json"], out, more].concat());
     command.env_remove("TEST_MODE").envs(env.iter().copied()).output().unwrap()
 }
 

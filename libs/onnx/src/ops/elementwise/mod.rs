@@ -114,7 +114,9 @@ fn operands(site: &Site<'_>) -> Result<Operands, String> {
         tail = meet(&tail, dims).ok_or_else(refused)?;
     }
     let width = tail.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-    if tail.len() != rank - 1 || width.is_none_or(|n| n > COLUMNS_MAX) {
+    // Each operand keeps a place per result column.
+    let places = width.and_then(|n| n.checked_mul(known.len()));
+    if tail.len() != rank - 1 || places.is_none_or(|n| n > 4 * COLUMNS_MAX) {
         return Err(refused());
     }
     let stretched = known.iter().zip(&shapes).map(|(known, (dims, _))| {
