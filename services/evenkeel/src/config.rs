@@ -310,7 +310,7 @@ mod tests {
         let error = Overrides::checked(sources).unwrap_err().to_string();
         assert!(
             error.contains("coalesce")
-                && error.contains("process, local, ingest, coalescer, sink, kafka, cql"),
+                && error.contains("process, local, ingest, coalescer, sink, scorer, kafka, cql"),
             "{error}"
         );
     }
