@@ -141,6 +141,18 @@ fmt: ## Format everything
 docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes)
 	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy documents::the_table
 
+# Python packages of the scripts of tests/models, outside the clone.
+MODELS_PYTHON := $(EVENKEEL_CACHE)/models-python
+
+.PHONY: models
+models: ## Train, export and score the golden models anew with onnxruntime, then compare (needs Python 3.11)
+	[ -x $(MODELS_PYTHON)/bin/python ] || python3 -m venv $(MODELS_PYTHON)
+	$(MODELS_PYTHON)/bin/pip install --quiet --requirement tests/models/requirements.txt
+	$(MODELS_PYTHON)/bin/python tests/models/make.py
+	$(MODELS_PYTHON)/bin/python tests/models/compare.py
+	$(MODELS_PYTHON)/bin/python tests/models/train_sample.py
+	cargo test $(LOCKED) -p evenkeel-onnx
+
 .PHONY: help
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \

@@ -23,8 +23,16 @@ const KAFKA: &str = "kafka";
 /// Name of the section of the CQL store.
 const CQL: &str = "cql";
 /// Every section a configuration file may have.
-const SECTIONS: [&str; 7] =
-    [process::SECTION, LOCAL, evenkeel_ingest::SERVICE, coalescer::SERVICE, sink::SERVICE, KAFKA, CQL];
+const SECTIONS: [&str; 8] = [
+    process::SECTION,
+    LOCAL,
+    evenkeel_ingest::SERVICE,
+    coalescer::SERVICE,
+    sink::SERVICE,
+    evenkeel_scorer::SERVICE,
+    KAFKA,
+    CQL,
+];
 
 /// Another default: (section, path of the key, value).
 type Change = (&'static str, &'static [&'static str], &'static str);
@@ -95,6 +103,11 @@ impl Overrides {
         sources.check_services(&SECTIONS)?;
         Ok(Self(sources))
     }
+}
+
+/// The configuration of the scorer.
+pub fn scorer_config(Overrides(sources): &Overrides) -> Result<evenkeel_scorer::Config, ConfigError> {
+    Ok(sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config)
 }
 
 /// The configuration of the CQL store at `address`, `host:port`.
@@ -297,7 +310,7 @@ mod tests {
         let error = Overrides::checked(sources).unwrap_err().to_string();
         assert!(
             error.contains("coalesce")
-                && error.contains("process, local, ingest, coalescer, sink, kafka, cql"),
+                && error.contains("process, local, ingest, coalescer, sink, scorer, kafka, cql"),
             "{error}"
         );
     }

@@ -7,6 +7,7 @@ use evenkeel_chassis::exit::Exit;
 use evenkeel_coalescer::RunError as CoalescerError;
 use evenkeel_cql::{ConnectError, QueryError};
 use evenkeel_local::{FileError, LoadError, OpenError};
+use evenkeel_scorer::{InputError as RowsError, PlanError, RunError as ScoreError};
 use evenkeel_seam::WorkerError;
 use evenkeel_sink::RunError as SinkError;
 use evenkeel_telemetry::InitError;
@@ -138,6 +139,40 @@ impl From<LoadFailure> for Failure {
             LoadFailure::Input(error) => error.into(),
             LoadFailure::Log(error) => error.into(),
         }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+fn of_rows(error: &RowsError) -> Exit {
+    match error {
+        RowsError::Open { .. } | RowsError::Config { .. } => Exit::Usage,
+        RowsError::TooLarge { .. }
+        | RowsError::Table { .. }
+        | RowsError::Empty { .. }
+        | RowsError::Twice { .. } => Exit::Refused,
+    }
+}
+
+impl From<RowsError> for Failure {
+    fn from(error: RowsError) -> Self {
+        Self::new(of_rows(&error), error)
+    }
+}
+
+impl From<ScoreError> for Failure {
+    fn from(error: ScoreError) -> Self {
+        let exit = match &error {
+            ScoreError::Input(error) => of_rows(error),
+            ScoreError::Model { .. } | ScoreError::Bind { .. } => Exit::Refused,
+            ScoreError::Output(_) => Exit::Storage,
+            ScoreError::Panicked(_) => Exit::Internal,
+        };
+        Self::new(exit, error)
     }
 }
 

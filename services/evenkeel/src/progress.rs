@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// Progress over the bytes of a file.
+/// Progress over the bytes or rows of a file.
 #[derive(Debug, Clone)]
 pub struct Progress(ProgressBar);
 
@@ -22,6 +22,14 @@ impl Progress {
         self.0.reset();
         self.0.set_length(length);
         self.0.set_style(style("{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
+        self.0.set_message(what);
+    }
+
+    /// A step whose length is known, in rows.
+    pub fn rows(&self, what: &'static str, length: u64) {
+        self.0.reset();
+        self.0.set_length(length);
+        self.0.set_style(style("{msg} [{wide_bar}] {pos}/{len} {per_sec} {eta}"));
         self.0.set_message(what);
     }
 

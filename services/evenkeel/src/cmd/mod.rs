@@ -5,6 +5,7 @@ pub mod demo;
 pub mod plan;
 pub mod query;
 pub mod run;
+pub mod score;
 pub mod serve;
 pub mod service;
 pub mod setup;

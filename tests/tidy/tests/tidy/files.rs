@@ -14,6 +14,7 @@ const UNSAFE: &[(&str, &str)] = &[
         "libs/kafka/src/native.rs",
         "batch fetches: librdkafka's C interface hands over whole arrays of messages",
     ),
+    ("libs/onnx/tests/allocations.rs", "an allocator that counts: a row allocates nothing, a file little"),
     ("libs/window/src/prefetch.rs", "the processor's prefetch: a hint, reads nothing"),
     ("libs/window/tests/accounting.rs", "an allocator that counts, to compare the account with"),
     ("services/evenkeel/src/allocator.rs", "the symbol that jemalloc reads its settings from"),

@@ -1,0 +1,5 @@
+//! The queue against a discrete-event reference of its own, and models against the rows they are bound to.
+#![allow(clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod bound;
+mod reference;

@@ -1,0 +1,29 @@
+//! The scorer: a model over files of rows, in the three modes of source C.
+//!
+//! Owns: reading rows and model, the threads of the asynchronous mode, the files that come out. Never: what a
+//! score is (libs/scoring, libs/onnx), a file that looks complete and is not: each is written beside its name and
+//! renamed at the end.
+//!
+//! ```text
+//! CSV | Parquet ─► Frame ─┬─► batch: all rows ─────────────────────────► batch_inference.csv
+//!                         ├─► stream: row by row ──────────────────────► stream_inference.jsonl
+//!                         └─► async: arrivals ─► bounded queue ─► workers ► stream_inference_async.jsonl,
+//!                                                                           streaming_metrics.json
+//! ```
+
+mod config;
+mod error;
+mod input;
+mod modes;
+mod output;
+mod overrides;
+mod pool;
+mod run;
+
+pub use config::{Config, DEFAULT_TOML, Mode, Plan, PlanError, SERVICE, TestMode};
+pub use error::{InputError, OutputError, RunError};
+pub use evenkeel_scoring::{Policy, Report};
+pub use input::read_rows;
+pub use overrides::{Overrides, read_overrides};
+pub use pool::{Pace, PoolError, Scored, score_through_queue};
+pub use run::{Counted, Prepared, Progress, Summary, prepare, run};
