@@ -115,6 +115,9 @@ pub struct Ingest {
     /// Length of each way's turn, s
     #[arg(long, value_name = "S", default_value_t = 10)]
     seconds: u64,
+    /// Every way's rate times this: near a server's limit its wake-ups are shared by more events
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    times: f64,
     /// Idle connections opened at once
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     idle: usize,
@@ -167,6 +170,7 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
                 collector: args.collector.clone(),
                 mosquitto: args.mosquitto.clone(),
                 seconds: args.seconds.max(1),
+                times: args.times.clamp(0.01, 100.0),
                 idle: args.idle.max(1),
                 runs: args.shown.runs.max(1),
             };

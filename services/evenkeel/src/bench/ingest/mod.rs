@@ -39,6 +39,8 @@ pub struct Options {
     pub seconds: u64,
     /// Idle connections that are opened at once.
     pub idle: usize,
+    /// Every rate times this.
+    pub times: f64,
     /// Runs; medians count.
     pub runs: usize,
 }
@@ -118,7 +120,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Outcome<Report> {
     for run in 1..=options.runs {
         for way in ways() {
             let Some(servers) = serve(&way, options, &made)? else { continue };
-            let turn = runtime.block_on(take(&way, servers, options.seconds))?;
+            let turn = runtime.block_on(take(&way, servers, options))?;
             say(&format!(
                 "run {run} of {}, {}: {:.0} events per CPU-second, p50 {:.2} p99 {:.2} p99.9 {:.2} ms",
                 options.runs, way.name, turn.per_cpu_second, turn.p50_ms, turn.p99_ms, turn.p999_ms
@@ -149,16 +151,16 @@ fn serve(way: &Way, options: &Options, made: &Made) -> Outcome<Option<Servers>> 
 }
 
 /// One turn: a second to warm up, then what counts.
-async fn take(way: &Way, mut servers: Servers, seconds: u64) -> Outcome<Turn> {
+async fn take(way: &Way, mut servers: Servers, options: &Options) -> Outcome<Turn> {
     let load = |seconds| Load {
-        rate: way.rate,
+        rate: way.rate * options.times,
         events: way.events,
         time: Duration::from_secs(seconds),
         connections: CONNECTIONS,
     };
     load::play(&way.wire, &servers.address, load(1)).await?;
     let (before, taken) = (servers.cpu_seconds(), taken(&servers));
-    let tally = load::play(&way.wire, &servers.address, load(seconds)).await?;
+    let tally = load::play(&way.wire, &servers.address, load(options.seconds)).await?;
     if way.who == Who::Mosquitto {
         // It answers before our bridge has the message.
         let all = taken + tally.accepted as f64;
@@ -224,7 +226,7 @@ fn report(
         results.push(Measured { name, value: ours / theirs, unit: "times" });
     }
     let settings = json!({
-        "runs": options.runs, "seconds": options.seconds, "connections": CONNECTIONS, "partitions": PARTITIONS,
+        "runs": options.runs, "seconds": options.seconds, "times": options.times, "connections": CONNECTIONS, "partitions": PARTITIONS,
         "idle": options.idle, "events": "4 fields, seq", "latency": "from the moment a message was due",
         "cpu": "the server's process alone; it answers after the broker's acknowledgement (Mosquitto: before)",
     });
