@@ -122,13 +122,14 @@ async fn converse(
     let (shared, slot) = (Arc::clone(&edge), Arc::clone(&upgraded));
     let service = service_fn(move |request| {
         let (edge, slot, peer) = (Arc::clone(&shared), Arc::clone(&slot), peer.clone());
-        async move {
+        // In a box, because HTTP keeps room for it as long as the connection lives: an idle one has no request.
+        Box::pin(async move {
             let (response, upgrade) = answer(&edge, request, peer.as_deref()).await;
             if upgrade.is_some() {
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -140,7 +141,7 @@ async fn converse(
     http_to_its_end(&edge, connection, phases.clone()).await;
     let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(upgrade) = upgrade {
-        ws::serve(edge, upgrade, phases).await;
+        Box::pin(ws::serve(edge, upgrade, phases)).await; // most connections are none, and need no room for it
     }
     drop(permit);
 }
