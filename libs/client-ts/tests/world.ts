@@ -78,12 +78,12 @@ export class World {
   }
 
   /** Lets everything that is on the way arrive, and a few paint ticks go by. */
-  settle(ms = 300): void {
-    for (let spent = 0; spent < ms; spent += 10) {
+  settle(ms = 300, stepMs = 10): void {
+    for (let spent = 0; spent < ms; spent += stepMs) {
       this.gateway.deliverAll();
       this.gateway.tick();
       this.gateway.deliverAll();
-      this.clock.advance(10);
+      this.clock.advance(Math.min(stepMs, ms - spent));
     }
     this.gateway.deliverAll();
   }
