@@ -1,6 +1,7 @@
 // The world of the tests: a clock that is moved by hand, sockets that are queues, and a gateway that keeps
 // schemas/ws/gateway.md strictly, so that a client that breaks it fails the test.
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Ports, SocketEvents } from "../src/ports.js";
 import { Session, type SessionOptions } from "../src/session.js";
 import { Gateway } from "./gateway.js";
@@ -91,5 +92,5 @@ export class World {
 
 /** Golden vectors. Each test that reads them says what shape it expects. */
 export function vectors<T>(file: string): T {
-  return JSON.parse(readFileSync(new URL(`../../../schemas/ws/vectors/${file}`, import.meta.url), "utf8")) as T;
+  return JSON.parse(readFileSync(join(import.meta.dirname, "../../../schemas/ws/vectors", file), "utf8")) as T;
 }
