@@ -131,6 +131,10 @@ live-docker: ## The same over servers in containers; not part of `make test` (DO
 	$(STEP) live-docker deploy/ci/live-docker env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel \
 		cargo test $(LOCKED) --workspace $(DOCKER_TESTS)
 
+.PHONY: client
+client: ## The TypeScript client: install, topics up to date, types, tests, size (needs npm; not part of `make test`)
+	cd libs/client-ts && npm ci && npm run topics -- --check && npm run check && npm test && npm run size
+
 ##@ Change
 
 .PHONY: fmt
