@@ -69,10 +69,10 @@ impl Glance {
         self.drained
     }
 
-    /// Whether a fetch that was sent after `earlier` has been answered since, over the same connection.
-    pub fn was_answered_since(&self, earlier: &Self) -> bool {
-        (self.broker, self.disconnects) == (earlier.broker, earlier.disconnects)
-            && self.fetches - earlier.fetches >= 2
+    /// Fetches answered since an earlier glance; `None` = over another connection, so nobody knows.
+    pub fn answered_since(&self, earlier: &Self) -> Option<i64> {
+        let same = (self.broker, self.disconnects) == (earlier.broker, earlier.disconnects);
+        same.then_some(self.fetches - earlier.fetches)
     }
 }
 
@@ -135,12 +135,10 @@ impl EndWatch {
     /// position ever follows it.
     pub fn confirmed(&mut self, seen: Glance, taken: u64) -> bool {
         let Some(base) = self.base.replace(seen) else { return false };
-        if base.broker != seen.broker || base.disconnects != seen.disconnects {
-            return false;
-        }
+        let Some(answered) = seen.answered_since(&base) else { return false };
         // The first request after the start may not have held this partition yet.
         let needed = if self.fetched || self.at_end { 1 } else { 2 };
-        if seen.fetches - base.fetches < needed {
+        if answered < needed {
             self.base = Some(base);
             return false;
         }

@@ -226,7 +226,9 @@ impl Reader {
             let glance = stats[index].as_ref().and_then(|s| s.glance(&name, key.1));
             let passed = glance.filter(|glance| {
                 let still = *read.still.get_or_insert(*glance);
-                glance.drained() && glance.was_answered_since(&still) && read.moved.elapsed() > HOLE_PATIENCE
+                // Two, because the first may have been sent before this read began.
+                let answered = glance.answered_since(&still).is_some_and(|fetches| fetches >= 2);
+                glance.drained() && answered && read.moved.elapsed() > HOLE_PATIENCE
             });
             let passed = passed.and_then(|glance| glance.next);
             let next = read.next.max(handed.unwrap_or(0)).max(passed.unwrap_or(0));

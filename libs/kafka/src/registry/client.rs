@@ -4,6 +4,7 @@
 //! than [`ANSWER_BYTES_MAX`], shows a password.
 
 use super::SchemaRegistry;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -245,19 +246,7 @@ fn escape(subject: &str) -> String {
 
 /// The header's value of HTTP's basic scheme.
 fn basic(user: &str, secret: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let text = format!("{user}:{secret}");
-    let mut value = String::from("Basic ");
-    for three in text.as_bytes().chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            match place <= three.len() {
-                true => value.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63])),
-                false => value.push('='),
-            }
-        }
-    }
-    value
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{secret}")))
 }
 
 #[cfg(test)]

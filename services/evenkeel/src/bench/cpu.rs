@@ -15,6 +15,13 @@ pub fn seconds(process: &str) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
+/// Resident bytes of a process now; `None` = gone, or no `/proc`.
+pub fn resident(process: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+}
+
 /// CPU seconds of this process so far.
 pub fn own_seconds() -> f64 {
     seconds("self").unwrap_or(0.0)
@@ -46,6 +53,7 @@ mod tests {
             assert!(began.elapsed().as_secs() < 60, "{x}");
         }
         assert!(own_seconds_exact() - exact > 0.03, "{exact}");
-        assert_eq!(seconds("0"), None);
+        assert_eq!((seconds("0"), resident("0")), (None, None));
+        assert!(resident("self").is_some_and(|bytes| bytes > 1 << 20));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Schema, String> {
     if text.len() > SCHEMA_BYTES_MAX {
         return Err(format!("its schema is longer than {SCHEMA_BYTES_MAX} bytes"));
     }
-    apache_avro::util::max_allocation_bytes(RESERVE_MAX); // for the process: nobody else reads with this library
+    apache_avro::util::max_allocation_bytes(RESERVE_MAX); // for the process; the registry of libs/kafka, which reads with this library too, says the same
     Schema::parse_str(text).map_err(|error| format!("its schema: {error}"))
 }
 

@@ -1,13 +1,13 @@
 //! Arithmetic over two operands or more.
 
-use super::{NUMBERS, Operand, one_type, operands, zip};
+use super::{NUMBERS, OfNumbers, Operand, by_type, one_type, operands, zip};
 use crate::data::Data;
 use crate::graph::Site;
 use crate::kind::{Dtype, Kind};
 use crate::ops::{Built, Op};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     Add,
     Sub,
     Mul,
@@ -27,7 +27,7 @@ pub struct Arithmetic {
 }
 
 /// Numbers that arithmetic is defined on.
-trait Number: Copy {
+pub(super) trait Number: Copy {
     fn apply(rule: Rule, a: Self, b: Self) -> Self;
 }
 
@@ -98,25 +98,11 @@ pub fn arithmetic(op: &str, site: &Site<'_>) -> Result<Option<Built>, String> {
 
 impl Arithmetic {
     pub fn run(&self, slots: &[Data], rows: usize, out: &mut Data) {
-        match self.dtype {
-            Dtype::F32 => {
-                let mut cells = out.take_f32();
-                self.all(slots, rows, &mut cells, Data::f32s);
-                *out = Data::F32(cells);
-            }
-            Dtype::F64 => {
-                let mut cells = out.take_f64();
-                self.all(slots, rows, &mut cells, Data::f64s);
-                *out = Data::F64(cells);
-            }
-            _ => {
-                let mut cells = out.take_i64();
-                self.all(slots, rows, &mut cells, Data::i64s);
-                *out = Data::I64(cells);
-            }
-        }
+        by_type(self, self.dtype, slots, rows, out);
     }
+}
 
+impl OfNumbers for Arithmetic {
     fn all<T: Number>(&self, slots: &[Data], rows: usize, out: &mut Vec<T>, cells: fn(&Data) -> &[T]) {
         let [first, second, more @ ..] = self.operands.as_slice() else { return };
         for column in 0..self.columns {

@@ -1,6 +1,7 @@
 //! Comparisons, And and Or, and the choice between two values.
 
-use super::{NUMBERS, Operand, one_type, operands, zip};
+use super::arithmetic::Number;
+use super::{NUMBERS, OfNumbers, Operand, by_type, one_type, operands, zip};
 use crate::data::Data;
 use crate::graph::{Place, Site};
 use crate::kind::{Dtype, Kind};
@@ -116,26 +117,12 @@ impl Compare {
 
 impl Where {
     pub fn run(&self, slots: &[Data], rows: usize, out: &mut Data) {
-        match self.dtype {
-            Dtype::F32 => {
-                let mut cells = out.take_f32();
-                self.all(slots, rows, &mut cells, Data::f32s);
-                *out = Data::F32(cells);
-            }
-            Dtype::F64 => {
-                let mut cells = out.take_f64();
-                self.all(slots, rows, &mut cells, Data::f64s);
-                *out = Data::F64(cells);
-            }
-            _ => {
-                let mut cells = out.take_i64();
-                self.all(slots, rows, &mut cells, Data::i64s);
-                *out = Data::I64(cells);
-            }
-        }
+        by_type(self, self.dtype, slots, rows, out);
     }
+}
 
-    fn all<T: Copy>(&self, slots: &[Data], rows: usize, out: &mut Vec<T>, cells: fn(&Data) -> &[T]) {
+impl OfNumbers for Where {
+    fn all<T: Number>(&self, slots: &[Data], rows: usize, out: &mut Vec<T>, cells: fn(&Data) -> &[T]) {
         for column in 0..self.columns {
             let condition = self.condition.lane(slots, column, rows, Data::bools);
             let yes = self.yes.lane(slots, column, rows, cells);

@@ -12,6 +12,7 @@ use crate::data::Data;
 use crate::graph::{Known, Place, Site};
 use crate::kind::{Dtype, meet, stretch};
 use crate::limits::COLUMNS_MAX;
+use arithmetic::Number;
 
 /// One operand, stretched: for each result column, a column of a slot or a cell of a constant.
 #[derive(Debug)]
@@ -49,6 +50,33 @@ impl Operand {
         match &self.from {
             From::Slot(slot) => Lane::Many(&cells(&slots[*slot])[at * rows..(at + 1) * rows]),
             From::Constant(data) => Lane::One(cells(data)[at]),
+        }
+    }
+}
+
+/// What is done alike to numbers of each type.
+trait OfNumbers {
+    /// Appends the result's cells, column by column; `cells` reads an operand's.
+    fn all<T: Number>(&self, slots: &[Data], rows: usize, out: &mut Vec<T>, cells: fn(&Data) -> &[T]);
+}
+
+/// Does it in the number type that was settled at load, in the memory of `out`.
+fn by_type(what: &impl OfNumbers, dtype: Dtype, slots: &[Data], rows: usize, out: &mut Data) {
+    match dtype {
+        Dtype::F32 => {
+            let mut cells = out.take_f32();
+            what.all(slots, rows, &mut cells, Data::f32s);
+            *out = Data::F32(cells);
+        }
+        Dtype::F64 => {
+            let mut cells = out.take_f64();
+            what.all(slots, rows, &mut cells, Data::f64s);
+            *out = Data::F64(cells);
+        }
+        _ => {
+            let mut cells = out.take_i64();
+            what.all(slots, rows, &mut cells, Data::i64s);
+            *out = Data::I64(cells);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a connection that says nothing costs: resident memory before and after some thousand of them.
 
 use super::Outcome;
-use super::load::connect;
+use super::load::{connect, now_ms};
 use super::payload::Form;
 use super::servers::Servers;
 use super::wire::Wire;
@@ -37,8 +37,7 @@ async fn more(wire: &Wire, servers: &Servers, to: usize, open: &mut Vec<TcpStrea
         let (mut stream, mut buffer) =
             connect(wire, &servers.address, &format!("idle-{}", open.len())).await?;
         let mut message = Vec::new();
-        let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as i64;
-        wire.write(0, open.len() as u64, 1, now_ms, &mut message);
+        wire.write(0, open.len() as u64, 1, now_ms()?, &mut message);
         stream.write_all(&message).await?;
         while wire.answer(&mut buffer, 0, 1)?.is_none() {
             if stream.read_buf(&mut buffer).await? == 0 || began.elapsed() > PATIENCE {

@@ -6,7 +6,7 @@
 use super::Outcome;
 use super::wire::Wire;
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -63,6 +63,11 @@ pub async fn connect(wire: &Wire, address: &str, name: &str) -> Outcome<(TcpStre
         }
     }
     Ok((stream, buffer))
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> Outcome<i64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64)
 }
 
 /// Plays a load against a server.
@@ -132,9 +137,8 @@ impl Talk {
             let Some(due) = self.due(number) else { break };
             tokio::time::sleep_until(due.into()).await;
             window.acquire().await?.forget();
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
             message.clear();
-            self.wire.write(number, self.nth(number), self.load.events, now_ms, &mut message);
+            self.wire.write(number, self.nth(number), self.load.events, now_ms()?, &mut message);
             if sent.send(number).is_err() {
                 break;
             }
@@ -150,22 +154,16 @@ impl Talk {
         mut sent: mpsc::UnboundedReceiver<u64>,
         window: Arc<Semaphore>,
     ) -> Outcome<Tally> {
-        let (mut tally, mut waiting) = (Tally::new()?, BTreeMap::new());
+        let (mut tally, mut waiting) = (Tally::new()?, BTreeSet::new());
         buffer.reserve(READ_BYTES);
         loop {
-            // Numbers are told before their messages leave, so whatever is answered is known.
-            match waiting.is_empty() {
-                true => match sent.recv().await {
-                    Some(number) => drop(waiting.insert(number, ())),
-                    None => return Ok(tally),
-                },
-                false => {
-                    while let Ok(number) = sent.try_recv() {
-                        waiting.insert(number, ());
-                    }
-                }
+            if waiting.is_empty() {
+                let Some(number) = sent.recv().await else { return Ok(tally) };
+                waiting.insert(number);
             }
-            let oldest = *waiting.keys().next().ok_or("nothing waits")?;
+            // Numbers are told before their messages leave, so whatever is answered is known.
+            waiting.extend(std::iter::from_fn(|| sent.try_recv().ok()));
+            let oldest = *waiting.first().ok_or("nothing waits")?;
             let Some(answer) = self.wire.answer(&mut buffer, oldest, self.load.events)? else {
                 let read = tokio::time::timeout(PATIENCE, reader.read_buf(&mut buffer));
                 if read.await.map_err(|_| "no answer in time")?? == 0 {
@@ -176,10 +174,9 @@ impl Talk {
                 continue;
             };
             let number = answer.to.unwrap_or(oldest);
-            while let Ok(number) = sent.try_recv() {
-                waiting.insert(number, ());
+            if !waiting.remove(&number) {
+                return Err(format!("an answer to {number}, which was not asked").into());
             }
-            waiting.remove(&number).ok_or_else(|| format!("an answer to {number}, which was not asked"))?;
             window.add_permits(1);
             let took = self.due(number).map_or(Duration::ZERO, |due| due.elapsed());
             tally.took_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));

@@ -159,12 +159,12 @@ async fn take(way: &Way, mut servers: Servers, options: &Options) -> Outcome<Tur
         connections: CONNECTIONS,
     };
     load::play(&way.wire, &servers.address, load(1)).await?;
-    let (before, taken) = (servers.cpu_seconds(), taken(&servers));
+    let (before, taken) = (servers.cpu_seconds(), servers.metric(TAKEN).unwrap_or(0.0));
     let tally = load::play(&way.wire, &servers.address, load(options.seconds)).await?;
     if way.who == Who::Mosquitto {
         // It answers before our bridge has the message.
         let all = taken + tally.accepted as f64;
-        servers.until("the bridge has taken what was sent", |m| taken_of(m) >= all)?;
+        servers.until("the bridge has taken what was sent", TAKEN, all)?;
     }
     let cpu = servers.cpu_seconds() - before;
     if tally.refused > 0 {
@@ -180,14 +180,6 @@ fn turn_of(tally: &Tally, cpu_seconds: f64) -> Turn {
 }
 
 const TAKEN: &str = "evenkeel_ingest_events_total{outcome=\"accepted\",protocol=\"bridge\"}";
-
-fn taken(servers: &Servers) -> f64 {
-    servers.metric(TAKEN).unwrap_or(0.0)
-}
-
-fn taken_of(metrics: &str) -> f64 {
-    metrics.lines().find_map(|l| l.strip_prefix(TAKEN)?.trim().parse().ok()).unwrap_or(0.0)
-}
 
 fn report(
     options: &Options,

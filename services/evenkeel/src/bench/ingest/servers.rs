@@ -80,9 +80,7 @@ impl Servers {
         bridge.args(["--set", &format!("ingest.bridge.broker={}", servers.address)]);
         bridge.args(["--set", "ingest.bridge.client-id=bench"]);
         servers.children.push(bridge.spawn()?);
-        servers.until("the bridge subscribes", |metrics| {
-            value(metrics, "evenkeel_ingest_connections{protocol=\"bridge\"}") == Some(1.0)
-        })?;
+        servers.until("the bridge subscribes", "evenkeel_ingest_connections{protocol=\"bridge\"}", 1.0)?;
         Ok(servers)
     }
 
@@ -93,23 +91,19 @@ impl Servers {
 
     /// Resident bytes of all of them.
     pub fn resident(&self) -> Outcome<u64> {
-        let of = |child: &Child| -> Outcome<u64> {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-            Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
-        };
-        self.children.iter().map(of).sum()
+        let of = |child: &Child| cpu::resident(&child.id().to_string());
+        Ok(self.children.iter().map(of).sum::<Option<u64>>().ok_or("no VmRSS")?)
     }
 
     /// A metric of ours by the beginning of its line, labels included.
     pub fn metric(&self, line: &str) -> Option<f64> {
-        value(&scrape(&self.admin).ok()?, line)
+        scrape(&self.admin).ok()?.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
     }
 
-    /// Waits until our metrics say so.
-    pub fn until(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> Outcome<()> {
+    /// Waits until a metric of ours is at least so large.
+    pub fn until(&mut self, what: &str, line: &str, least: f64) -> Outcome<()> {
         let began = Instant::now();
-        while !scrape(&self.admin).is_ok_and(|metrics| fits(&metrics)) {
+        while self.metric(line).is_none_or(|value| value < least) {
             self.hope(began, what)?;
         }
         Ok(())
@@ -173,8 +167,4 @@ fn scrape(admin: &str) -> Outcome<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-fn value(metrics: &str, line: &str) -> Option<f64> {
-    metrics.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
 }

@@ -1,7 +1,7 @@
 //! One service in a process of its own, which a bench may look at and kill.
 
+use super::super::cpu;
 use super::Outcome;
-use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,10 +26,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             return Err(format!("the service ended: {status}").into());
         }
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib << 10)
+        Ok(cpu::resident(&self.child.id().to_string()).ok_or("no VmRSS")?)
     }
 
     /// kill -9.
