@@ -145,7 +145,8 @@ impl Seats {
                     self.counts.drains += 1;
                 }
                 None if wanted && !seat.killed && seat.not_before.is_none_or(|at| Instant::now() >= at) => {
-                    seat.child = Some(start(&self.stage, place)?);
+                    // Whole: one that was killed while it left must not leave its successor marked as leaving.
+                    *seat = Seat { child: Some(start(&self.stage, place)?), ..Seat::default() };
                     self.counts.starts += 1;
                 }
                 _ => {}
