@@ -4,21 +4,22 @@
 //! front does), chooses a partition (records name theirs), acknowledges a ticket before all its records.
 
 use crate::context::{MemberContext, trace_log};
-use crate::native::OutTopics;
+use crate::native::{EventBell, OutTopics};
 use crate::registry::Registry;
 use crate::txn::headers_of;
+use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig, config::Isolation, connect};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Ack, AppendError, Appender, OutRecord, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, Bell, OutRecord, Outputs};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Outcomes that nobody has fetched, and what is in flight.
@@ -27,7 +28,6 @@ struct Desk {
     acks: Mutex<VecDeque<Ack>>,
     /// The brokers' clock, as the last heartbeat's delivery report tells it.
     time: Mutex<Option<Result<i64, String>>>,
-    bell: Condvar,
     in_flight_bytes: AtomicU64,
 }
 
@@ -85,7 +85,6 @@ impl Desk {
             let result = all.result(ticket.records);
             self.in_flight_bytes.fetch_sub(ticket.bytes, Ordering::AcqRel);
             self.acks().push_back(Ack { ticket: ticket.ticket, result });
-            self.bell.notify_one();
         }
     }
 }
@@ -154,9 +153,12 @@ pub struct KafkaAppender {
     /// The lane of each partition of the events topic: its leader's number among the leaders, as of connecting. After a
     /// leader has moved a lane feeds two brokers, which costs pacing, never an ack.
     lanes: Vec<usize>,
-    /// Before the producer, which must outlive it.
+    /// Rung by what comes for `acks`, and by an append that had its outcome at once.
+    waker: Arc<Waker>,
+    /// These two before the producer, which must outlive them.
     topics: OutTopics,
-    producer: ThreadedProducer<AppendContext>,
+    events: EventBell,
+    producer: BaseProducer<AppendContext>,
     registry: Option<Arc<Registry>>,
 }
 
@@ -174,8 +176,11 @@ impl KafkaAppender {
         let desk = Arc::new(Desk::default());
         let names: Vec<String> = Topic::ALL.iter().map(|t| config.topic(*t)).collect();
         let producer = Self::producer(config, &desk)?;
+        let waker = Arc::new(Waker::default());
         Ok(Self {
             topics: Self::topics(&producer, &names)?,
+            events: Self::events(&producer, &waker)?,
+            waker,
             producer,
             registry: Registry::connect(config)?,
             config: config.clone(),
@@ -188,7 +193,7 @@ impl KafkaAppender {
     fn producer(
         config: &KafkaConfig,
         desk: &Arc<Desk>,
-    ) -> Result<ThreadedProducer<AppendContext>, ConnectError> {
+    ) -> Result<BaseProducer<AppendContext>, ConnectError> {
         let mut client = config.producer(config.limits.append_memory)?;
         client.set("delivery.timeout.ms", config.timeouts.append.ms().to_string());
         client
@@ -197,11 +202,26 @@ impl KafkaAppender {
     }
 
     fn topics(
-        producer: &ThreadedProducer<AppendContext>,
+        producer: &BaseProducer<AppendContext>,
         names: &[String],
     ) -> Result<OutTopics, ConnectError> {
         OutTopics::new(producer.client(), names)
             .ok_or_else(|| ConnectError::refused("making the topics of the producer", "out of memory"))
+    }
+
+    fn events(
+        producer: &BaseProducer<AppendContext>,
+        waker: &Arc<Waker>,
+    ) -> Result<EventBell, ConnectError> {
+        EventBell::new(producer.client(), Arc::clone(waker))
+            .ok_or_else(|| ConnectError::refused("making the event queue of the producer", "out of memory"))
+    }
+
+    /// Hears what the client has to tell: outcomes go to the desk.
+    fn serve(&self) {
+        while self.events.waiting() > 0 {
+            self.producer.poll(Duration::ZERO); // one event
+        }
     }
 
     /// A producer that lost its sequence (a fatal error) is replaced; devices send again what was not
@@ -211,7 +231,8 @@ impl KafkaAppender {
         tracing::warn!(%code, text, "the producer cannot go on and is replaced");
         let failed = |e| AppendError::Failed(format!("{code}: {text}; and a new producer: {e}"));
         let producer = Self::producer(&self.config, &self.desk).map_err(failed)?;
-        self.topics = Self::topics(&producer, &self.names).map_err(failed)?;
+        let topics = Self::topics(&producer, &self.names).map_err(failed)?;
+        (self.events, self.topics) = (Self::events(&producer, &self.waker).map_err(failed)?, topics);
         self.producer = producer;
         Ok(())
     }
@@ -281,14 +302,23 @@ impl Appender for KafkaAppender {
             self.topics.send_each(first.topic as usize, first.partition, each, &mut refused);
         }
         self.desk.settle(ticket, None);
+        if !self.desk.acks().is_empty() {
+            self.waker.ring();
+        }
         Ok(())
     }
 
+    fn wake_by(&mut self, bell: Bell) {
+        self.waker.ring_beside(bell);
+    }
+
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>) {
-        let acks = self.desk.acks();
-        let waited = self.desk.bell.wait_timeout_while(acks, wait, |acks| acks.is_empty());
-        let (mut acks, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        out.extend(acks.drain(..));
+        self.serve();
+        if !wait.is_zero() && self.desk.acks().is_empty() {
+            self.waker.wait(wait);
+            self.serve();
+        }
+        out.extend(self.desk.acks().drain(..));
     }
 
     fn partitions(&self) -> u32 {
@@ -309,6 +339,7 @@ impl Appender for KafkaAppender {
             BaseRecord::with_opaque_to(&name, Box::new(Parcel::Heartbeat)).payload(&[]);
         if let Err((error, _)) = self.producer.send(heartbeat) {
             *self.desk.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error.to_string()));
+            self.waker.ring();
         }
     }
 

@@ -10,6 +10,7 @@ use crate::context::MemberContext;
 use crate::wake::Waker;
 use evenkeel_seam::Header;
 use rdkafka::bindings as rd;
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::{CStr, CString, c_void};
@@ -43,8 +44,8 @@ pub(crate) struct RawRecord<'b> {
 }
 
 unsafe extern "C" fn ring(_: *mut rd::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: `waker` points into the Arc that the BatchQueue holds; the callback is disabled, under the
-    // queue's lock, before that Arc is released.
+    // SAFETY: `waker` points into the Arc that the BatchQueue or the EventBell holds; the callback is disabled, under
+    // the queue's lock, before that Arc is released.
     unsafe { &*(waker as *const Waker) }.ring();
 }
 
@@ -125,6 +126,47 @@ impl BatchQueue {
     }
 }
 
+/// Rings whenever something comes to a producer's own queue: delivery reports, errors, logs. It must be dropped before
+/// the producer.
+pub(crate) struct EventBell {
+    queue: *mut rd::rd_kafka_queue_t,
+    _waker: Arc<Waker>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for EventBell {}
+
+impl EventBell {
+    /// From now on `waker` is rung.
+    pub fn new<C: rdkafka::ClientContext>(client: &Client<C>, waker: Arc<Waker>) -> Option<Self> {
+        // SAFETY: a valid client.
+        let queue = unsafe { rd::rd_kafka_queue_get_main(client.native_ptr()) };
+        if queue.is_null() {
+            return None;
+        }
+        let opaque = Arc::as_ptr(&waker) as *mut c_void;
+        // SAFETY: our reference to the queue; `opaque` stays valid, see `ring`.
+        unsafe { rd::rd_kafka_queue_cb_event_enable(queue, Some(ring), opaque) };
+        Some(Self { queue, _waker: waker })
+    }
+
+    /// How many events wait.
+    pub fn waiting(&self) -> usize {
+        // SAFETY: our reference to the queue.
+        unsafe { rd::rd_kafka_queue_length(self.queue) }
+    }
+}
+
+impl Drop for EventBell {
+    fn drop(&mut self) {
+        // SAFETY: the callback is switched off under the queue's lock, then our reference is given back.
+        unsafe {
+            rd::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            rd::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
 /// The topics that a producer writes to by batches.
 ///
 /// What a delivery report carries must be what the producer's context expects: a `usize` after [`OutTopics::send`], a
@@ -140,7 +182,7 @@ unsafe impl Send for OutTopics {}
 impl OutTopics {
     /// Handles of `names`, in this order. They must not outlive the client.
     pub fn new<C: rdkafka::ClientContext>(
-        client: &rdkafka::client::Client<C>,
+        client: &Client<C>,
         names: &[String],
     ) -> Option<Self> {
         let mut made = Self { topics: Vec::with_capacity(names.len()), messages: Vec::new() };

@@ -1,14 +1,17 @@
-//! The one bell of a worker: whoever has something for it rings, the worker waits on it.
+//! The one bell of a worker or an appender: whoever has something for it rings, it waits, or has somebody else called.
 //! Owns: one flag. A ring before the wait is not lost; many rings are one.
 
+use evenkeel_seam::Bell;
+use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A flag with a wait.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Waker {
     rung: Mutex<bool>,
     bell: Condvar,
+    beside: Mutex<Option<Bell>>,
 }
 
 impl Waker {
@@ -16,6 +19,14 @@ impl Waker {
     pub fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.bell.notify_one();
+        if let Some(beside) = &*self.beside.lock().unwrap_or_else(PoisonError::into_inner) {
+            beside();
+        }
+    }
+
+    /// From now on every ring rings this one too.
+    pub fn ring_beside(&self, bell: Bell) {
+        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = Some(bell);
     }
 
     /// Waits up to `wait` for a ring and takes it.
@@ -24,6 +35,12 @@ impl Waker {
         let waited = self.bell.wait_timeout_while(rung, wait, |rung| !*rung);
         let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *rung = false;
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker").field("rung", &self.rung).finish_non_exhaustive()
     }
 }
 

@@ -4,15 +4,32 @@
 use crate::local::Inner;
 use crate::queue::Refusal;
 use crate::writer::Job;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, Bell, Outputs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+/// Where the writer tells outcomes.
+#[derive(Clone)]
+pub(crate) struct Told {
+    sender: Sender<Ack>,
+    bell: Option<Bell>,
+}
+
+impl Told {
+    /// Nobody waits any more: fine.
+    pub fn tell(&self, ack: Ack) {
+        let _ = self.sender.send(ack);
+        if let Some(bell) = &self.bell {
+            bell();
+        }
+    }
+}
+
 /// Appends to the embedded log.
 pub struct LocalAppender {
     inner: Arc<Inner>,
-    sender: Sender<Ack>,
+    told: Told,
     receiver: Receiver<Ack>,
     /// Tickets taken whose outcome was not fetched yet.
     open: usize,
@@ -24,7 +41,7 @@ impl LocalAppender {
 
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let (sender, receiver) = channel();
-        Self { inner, sender, receiver, open: 0 }
+        Self { inner, told: Told { sender, bell: None }, receiver, open: 0 }
     }
 
     fn took(&mut self, ack: Ack, out: &mut Vec<Ack>) {
@@ -42,7 +59,7 @@ impl Appender for LocalAppender {
         if !self.inner.queue.has_room(bytes) {
             return Err(AppendError::Full); // before the copy: a full queue costs nothing
         }
-        let job = Job::Append { outputs: records.clone(), ticket, acks: self.sender.clone() };
+        let job = Job::Append { outputs: records.clone(), ticket, told: self.told.clone() };
         match self.inner.queue.push(job, bytes) {
             Ok(()) => {
                 self.open += 1;
@@ -51,6 +68,10 @@ impl Appender for LocalAppender {
             Err(Refusal::Full) => Err(AppendError::Full),
             Err(Refusal::Closed) => Err(AppendError::Failed("the log is closed".into())),
         }
+    }
+
+    fn wake_by(&mut self, bell: Bell) {
+        self.told.bell = Some(bell);
     }
 
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>) {

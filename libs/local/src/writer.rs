@@ -4,6 +4,7 @@
 //! Jobs that share a transaction succeed together. If it fails, each job is run again alone, so that a job
 //! which can never succeed takes no other with it.
 
+use crate::appender::Told;
 use crate::clock::now_ms;
 use crate::database::{Fault, FaultLog};
 use crate::hub::{GroupKey, Hub, TxnReply};
@@ -15,7 +16,7 @@ use crate::retention::{Trim, Trimmer};
 use evenkeel_seam::{Ack, AppendError, Commit, CommitMeta, Outputs, Position};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 /// Bytes of one group commit, beyond its first job.
@@ -25,7 +26,7 @@ const RETENTION_EVERY: Duration = Duration::from_secs(30);
 
 /// What the writer can be asked.
 pub(crate) enum Job {
-    Append { outputs: Outputs, ticket: u64, acks: Sender<Ack> },
+    Append { outputs: Outputs, ticket: u64, told: Told },
     Commit { member: u64, key: GroupKey, commit: Commit },
     Load { step: Box<LoadStep>, reply: SyncSender<Result<Box<LoadStep>, Fault>> },
     ForgetGroup { group: String, reply: SyncSender<Result<(), Fault>> },
@@ -133,8 +134,8 @@ impl LogWriter {
 
     fn succeed(&self, job: Job, metas: Outcome) {
         match job {
-            Job::Append { ticket, acks, .. } => {
-                let _ = acks.send(Ack { ticket, result: Ok(()) }); // nobody waits any more: fine
+            Job::Append { ticket, told, .. } => {
+                told.tell(Ack { ticket, result: Ok(()) });
             }
             Job::Commit { member, key, commit: Commit { mut outputs, positions } } => {
                 outputs.clear();
@@ -157,8 +158,8 @@ impl LogWriter {
     fn fail(&self, job: Job, fault: &Fault) {
         self.log.tell(fault);
         match job {
-            Job::Append { ticket, acks, .. } => {
-                let _ = acks.send(Ack { ticket, result: Err(AppendError::Failed(fault.to_string())) });
+            Job::Append { ticket, told, .. } => {
+                told.tell(Ack { ticket, result: Err(AppendError::Failed(fault.to_string())) });
             }
             Job::Commit { member, key, commit: Commit { mut outputs, positions } } => {
                 outputs.clear();

@@ -1,7 +1,11 @@
 //! Ingest's way to the log.
 
 use crate::Outputs;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Rung, from any thread, when something may have come. It must neither block nor call whoever rings it.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
 /// Why an append was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,10 +37,14 @@ pub struct Ack {
 
 /// Appends records and learns when they are durable. Implemented by each log.
 pub trait Appender: Send {
-    /// Takes all records of `records` under one ticket, or none of them.
+    /// Takes all records of `records` under one ticket, or none of them. Never waits.
     fn append(&mut self, records: &Outputs, ticket: u64) -> Result<(), AppendError>;
 
-    /// Waits up to `wait` for outcomes and appends them to `out`. Each ticket that was taken has exactly one,
+    /// From now on `bell` is rung whenever outcomes, or the answer to [`Appender::ask_time`], may be there. Rings may
+    /// fall together, and may be for nothing.
+    fn wake_by(&mut self, bell: Bell);
+
+    /// Waits up to `wait` for outcomes and appends them to `out`. Without a wait: those that are there. Each ticket that was taken has exactly one,
     /// in no promised order; one refused ticket takes no other with it.
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>);
 

@@ -15,7 +15,7 @@ mod outputs;
 mod rows;
 mod worker;
 
-pub use appender::{Ack, AppendError, Appender};
+pub use appender::{Ack, AppendError, Appender, Bell};
 pub use meta::{CommitMeta, Ledger, MetaError, SizeLedger};
 pub use outputs::{OutRecord, Outputs};
 pub use rows::{RowAction, RowKey, RowResult, Rows};

@@ -45,12 +45,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Telemetry, signals, admin endpoints.
-    pub fn start(service: &'static str, config: &ClusterConfig) -> Result<Self, Failure> {
+    /// Telemetry, signals, admin endpoints. `threads`: for what is served to many.
+    pub fn start(service: &'static str, config: &ClusterConfig, threads: usize) -> Result<Self, Failure> {
         let internal = |e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{service}: {e}"));
         let process = &config.process;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(threads)
             .enable_all()
             .build()
             .map_err(|e| internal(&e))?;
@@ -89,9 +89,16 @@ impl Process {
         let listening = self.runtime.block_on(Ingest::new(config.ingest.clone(), Box::new(appender), edges));
         let ingest = listening.map_err(|e| Failure::new(Exit::Usage, format!("ingest cannot start: {e}")))?;
         println!("ingest   http://{}/v1/events", ingest.address());
-        let served = self.runtime.block_on(ingest.run(&self.drain));
+        let drain = self.drain.clone();
+        // On a thread of the runtime, where the connections are: no wake-up of another thread for each of their words.
+        let serving = self.runtime.spawn(async move { ingest.run(&drain).await });
+        let served = self.runtime.block_on(serving);
         self.telemetry.shutdown(self.flush);
-        served.map(|()| Exit::Ok).map_err(|e| Failure::new(Exit::Internal, format!("ingest stopped: {e}")))
+        match served {
+            Ok(Ok(())) => Ok(Exit::Ok),
+            Ok(Err(error)) => Err(Failure::new(Exit::Internal, format!("ingest stopped: {error}"))),
+            Err(error) => Err(Failure::new(Exit::Internal, format!("ingest panicked: {error}"))),
+        }
     }
 
     /// The coalescer's workers until the drain is done.

@@ -52,7 +52,7 @@ impl Server {
         let internal =
             |what: &str, e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format!("{what}: {e}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(usize::from(config.ingest.threads.get()))
             .enable_all()
             .build()
             .map_err(|e| internal("no thread could be started", &e))?;

@@ -1,8 +1,8 @@
-//! The thread that owns the way to the log.
+//! The way to the log.
 //!
-//! Owns: the `Appender` (its calls may block), the lanes in front of it, the clock they see, and the question what
-//! time it is. Never: decides what leaves when (the lanes do); loses a ticket: each job gets exactly one answer,
-//! unless the service is torn down around it.
+//! Owns: the `Appender`, the lanes in front of it, and the question what time it is. Never: waits (who owns it does,
+//! for the appender's bell and for when the lanes are due), reads a clock, decides what leaves when (the lanes do), or
+//! loses a ticket: each job gets exactly one answer, unless the service is torn down around it.
 
 use crate::clock::LogTime;
 use crate::config::Config;
@@ -12,9 +12,6 @@ use crate::meters::FlushMeters;
 use evenkeel_flush::{Caps, Policy};
 use evenkeel_seam::{Ack, Appender, Outputs};
 use evenkeel_telemetry::Metrics;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// One request's records.
@@ -30,35 +27,8 @@ pub struct Job {
     pub give_up: Instant,
 }
 
-/// Longest wait for acks while new jobs may come: bounds how long a job waits for this thread. Well below a round
-/// trip to a broker, because a lane may send while another send is in flight.
-const ACKS_WAIT: Duration = Duration::from_micros(500);
-/// How often the log's client is looked after while nothing is in flight.
-const IDLE_WAIT: Duration = Duration::from_millis(200);
-
-/// What the thread has to tell.
-#[derive(Debug)]
-pub enum Heard {
-    /// A job's outcome.
-    Ack(Ack),
-    /// The log's clock, or why it is not known.
-    Time(Result<LogTime, String>),
-}
-
-/// The question what time it is, from the loop to the thread.
-pub struct TimeQuestion {
-    /// Set by whoever asks.
-    pub(crate) asked: Arc<AtomicBool>,
-    /// This machine's clock, ms since the epoch.
-    pub(crate) now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
-}
-
-impl TimeQuestion {
-    /// Nobody asks.
-    pub fn never() -> Self {
-        Self { asked: Arc::default(), now_ms: Arc::new(|| 0) }
-    }
-}
+/// When a log that had no room is tried again, if it does not ring before.
+const STUCK_LOOK: Duration = Duration::from_millis(2);
 
 /// What the lanes start with.
 pub struct FlushSettings {
@@ -88,76 +58,55 @@ impl FlushSettings {
     }
 }
 
-/// Appends until the sender of `jobs` is gone; `tell` gets one [`Ack`] per job.
-pub fn append_loop(
-    mut appender: Box<dyn Appender>,
-    jobs: &Receiver<Job>,
-    flush: FlushSettings,
-    question: &TimeQuestion,
-    tell: &mut dyn FnMut(Heard),
-) {
-    let FlushSettings { policy, caps, bytes_max, control, meters } = flush;
-    let mut lanes = Lanes::new(policy, caps, bytes_max, Instant::now(), meters, appender.as_ref());
-    let (mut acks, mut asked_ms, mut due) = (Vec::new(), None, None);
-    loop {
-        let first = match next_job(jobs, &lanes, due) {
-            Ok(job) => job,
-            // Nobody is left to hear an answer.
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => None,
-        };
-        if let Some(wish) = control.wanted() {
-            lanes.set(wish);
-        }
-        if control.draining() {
-            lanes.drain();
-        }
-        let now = Instant::now();
-        let mut told = |ack| tell(Heard::Ack(ack));
-        // What came together is offered together, so that it can leave together.
-        for job in first.into_iter().chain(jobs.try_iter()) {
-            lanes.offer(now, job, appender.as_ref(), &mut told);
-        }
-        due = lanes.send(now, appender.as_mut(), &mut told);
-        let wait = match due {
-            _ if !lanes.awaits_acks() => Duration::ZERO,
-            Some(due) => due.saturating_duration_since(Instant::now()).min(ACKS_WAIT),
-            None => ACKS_WAIT,
-        };
-        appender.acks(wait, &mut acks);
-        if !acks.is_empty() {
-            lanes.heard(Instant::now(), acks.drain(..), &mut told);
-            due = lanes.send(Instant::now(), appender.as_mut(), &mut told);
-        }
-        if question.asked.swap(false, Ordering::AcqRel) {
-            asked_ms = Some((question.now_ms)());
-            appender.ask_time();
-        }
-        if let Some(asked) = asked_ms
-            && let Some(answer) = appender.time()
-        {
-            asked_ms = None;
-            let heard_ms = (question.now_ms)();
-            tell(Heard::Time(answer.map(|log_ms| LogTime { asked_ms: asked, heard_ms, log_ms })));
-        }
-    }
+/// The lanes and the log behind them.
+pub struct Outlet {
+    appender: Box<dyn Appender>,
+    lanes: Lanes,
+    control: FlushControl,
+    acks: Vec<Ack>,
+    asked_ms: Option<i64>,
 }
 
-/// The next job. While outcomes are due it does not wait, because the wait is for those.
-fn next_job(jobs: &Receiver<Job>, lanes: &Lanes, due: Option<Instant>) -> Result<Option<Job>, TryRecvError> {
-    if lanes.awaits_acks() && !lanes.is_stuck() {
-        return match jobs.try_recv() {
-            Ok(job) => Ok(Some(job)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(error) => Err(error),
-        };
+impl Outlet {
+    /// Nothing waits. Look ([`Outlet::turn`]) whenever the appender's bell rings.
+    pub fn new(appender: Box<dyn Appender>, flush: FlushSettings, now: Instant) -> Self {
+        let FlushSettings { policy, caps, bytes_max, control, meters } = flush;
+        let lanes = Lanes::new(policy, caps, bytes_max, now, meters, appender.as_ref());
+        Self { appender, lanes, control, acks: Vec::new(), asked_ms: None }
     }
-    let until_due = due.map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
-    // A full log that does not wait must not make this thread spin.
-    let wait = if lanes.is_stuck() { ACKS_WAIT } else { until_due.min(IDLE_WAIT) };
-    match jobs.recv_timeout(wait) {
-        Ok(job) => Ok(Some(job)),
-        Err(RecvTimeoutError::Timeout) => Ok(None),
-        Err(RecvTimeoutError::Disconnected) => Err(TryRecvError::Disconnected),
+
+    /// Takes a request's records. [`Outlet::turn`] follows, after all that came together, so that it can leave together.
+    pub fn offer(&mut self, now: Instant, job: Job, tell: &mut dyn FnMut(Ack)) {
+        self.lanes.offer(now, job, self.appender.as_ref(), tell);
+    }
+
+    /// Hears what the log has to tell and hands over what is due; answers when to come again without an offer or a
+    /// ring.
+    pub fn turn(&mut self, now: Instant, tell: &mut dyn FnMut(Ack)) -> Option<Instant> {
+        if let Some(wish) = self.control.wanted() {
+            self.lanes.set(wish);
+        }
+        if self.control.draining() {
+            self.lanes.drain();
+        }
+        self.appender.acks(Duration::ZERO, &mut self.acks);
+        self.lanes.heard(now, self.acks.drain(..), tell);
+        let due = self.lanes.send(now, self.appender.as_mut(), tell);
+        let stuck = self.lanes.is_stuck().then_some(now + STUCK_LOOK);
+        due.into_iter().chain(stuck).min()
+    }
+
+    /// Asks the log what time it is. `now_ms`: this machine's clock, ms since the epoch.
+    pub(crate) fn ask_time(&mut self, now_ms: i64) {
+        self.asked_ms = Some(now_ms);
+        self.appender.ask_time();
+    }
+
+    /// The answer, once. `now_ms` as in [`Outlet::ask_time`].
+    pub(crate) fn time(&mut self, now_ms: impl FnOnce() -> i64) -> Option<Result<LogTime, String>> {
+        let asked_ms = self.asked_ms?;
+        let answer = self.appender.time()?;
+        self.asked_ms = None;
+        Some(answer.map(|log_ms| LogTime { asked_ms, heard_ms: now_ms(), log_ms }))
     }
 }

@@ -16,6 +16,7 @@ use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
 use evenkeel_limits::RetryHint;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 pub mod jwt;
 pub mod quotas;
@@ -38,6 +39,8 @@ pub struct Config {
     pub in_flight_max: PositiveBytes,
     /// Most open connections.
     pub connections_max: usize,
+    /// Threads that serve them.
+    pub threads: NonZeroU16,
     /// Longest wait for the log.
     pub ack_timeout: PositiveMs,
     /// Longest drain.

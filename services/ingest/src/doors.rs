@@ -42,12 +42,6 @@ impl Doors {
         self.mqtt.as_ref().map(|(_, address)| *address)
     }
 
-    /// How many requests they bring at once, a connection counted as one.
-    pub(crate) fn requests_max(&self, config: &Config) -> usize {
-        let mqtt = self.mqtt.as_ref().map_or(0, |_| config.mqtt.connections_max);
-        mqtt + self.bridge.as_ref().map_or(0, |settings| usize::from(settings.receive_max))
-    }
-
     /// Serves until the phase ends it. `random` is drawn for the bridge.
     pub(crate) fn serve(
         self,

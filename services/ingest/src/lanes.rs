@@ -114,11 +114,6 @@ impl Lanes {
         }
     }
 
-    /// Whether outcomes are due.
-    pub(crate) fn awaits_acks(&self) -> bool {
-        !self.in_flight.is_empty()
-    }
-
     /// Whether the log's client had no room for something.
     pub(crate) fn is_stuck(&self) -> bool {
         self.lines.iter().any(|line| line.stuck.is_some())
@@ -326,8 +321,8 @@ impl Lanes {
     }
 
     #[cfg(test)]
-    pub(crate) fn held(&self) -> (usize, u64) {
-        (self.requests.len(), self.admission.used_bytes())
+    pub(crate) fn held(&self) -> (usize, usize, u64) {
+        (self.requests.len(), self.in_flight.len(), self.admission.used_bytes())
     }
 }
 

@@ -5,7 +5,6 @@
 //! Bounds: the way to the driver has no limit of its own because its senders have: a request has at most
 //! one question and one `Gone` on the way, and there are at most `connections-max` requests.
 
-use crate::clock::LogTime;
 use crate::driver::{Admitted, DeviceAsk, Input, Refusal};
 use crate::problem::{Kind, Problem};
 use evenkeel_seam::Outputs;
@@ -20,8 +19,6 @@ pub(crate) enum Message {
     Open { request: u64, bytes: u64, tenant: Arc<str>, replies: mpsc::Sender<Reply> },
     /// Anything else about a request.
     Input(Input),
-    /// The log's clock, or why it is not known.
-    Time(Result<LogTime, String>),
 }
 
 /// What the loop tells a task.

@@ -4,7 +4,7 @@
 //! `select → apply → perform`.
 
 use crate::accept::{Phase, serve};
-use crate::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
+use crate::appending::{FlushSettings, Job, Outlet};
 use crate::auth::{Auth, AuthError};
 use crate::background::Background;
 use crate::bridge::BridgeError;
@@ -20,17 +20,16 @@ use crate::meters::Meters;
 use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
-use evenkeel_seam::{Ack, AppendError, Appender};
+use evenkeel_seam::{Ack, Appender};
 use evenkeel_telemetry::{Emitter, event};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc as blocking;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -97,9 +96,6 @@ pub enum StartError {
 /// Why the service stopped before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The thread that owns the log's client could not start, or ended.
-    #[error("the thread that appends to the log is gone: {0}")]
-    AppendThread(String),
     /// The accept loop ended.
     #[error("the accept loop is gone: {0}")]
     AcceptLoop(String),
@@ -212,23 +208,12 @@ impl Ingest {
             refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
         });
-        // Room for every request there can be: each has one append at most. (Of connections with several messages
-        // under way more than that on average; what finds no room is refused as if the log had none.)
-        let appends_max = config.connections_max + self.doors.requests_max(&config);
-        let (jobs, waiting_jobs) = blocking::sync_channel(appends_max);
-        let appender = self.appender;
-        let ask_time = Arc::new(AtomicBool::new(false));
-        let question = TimeQuestion { asked: Arc::clone(&ask_time), now_ms: self.edges.now_ms };
+        let mut appender = self.appender;
+        let rung = Arc::new(Notify::new());
+        let bell = Arc::clone(&rung);
+        appender.wake_by(Arc::new(move || bell.notify_one()));
         let flush = FlushSettings::of(&config, &self.flush, self.edges.emitter.metrics());
-        let heard = to_driver.clone();
-        let thread = std::thread::Builder::new()
-            .name("ingest-append".into())
-            .spawn(move || {
-                append_loop(appender, &waiting_jobs, flush, &question, &mut |told| {
-                    let _ = heard.send(message_of(told)); // nobody is left to answer
-                });
-            })
-            .map_err(|error| RunError::AppendThread(error.to_string()))?;
+        let outlet = Outlet::new(appender, flush, std::time::Instant::now());
         let (phase, phases) = watch::channel(Phase::Open);
         // Drawn only for who uses it: the hints of the others stay as they are.
         let random = if config.bridge.is_on() { (self.edges.random)() } else { 0 };
@@ -245,35 +230,23 @@ impl Ingest {
         let core = Core {
             driver: Driver::new(budget_bytes, config.quotas(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),
-            jobs,
+            outlet,
+            rung,
+            due: None,
             random: self.edges.random,
             started: Instant::now(),
             drain_timeout: config.drain_timeout.duration(),
             ready: self.edges.ready,
             clock: self.edges.clock.map(|agrees| (ClockCheck::new(config.clock_limits()), agrees)),
             clock_known: false,
-            ask_time,
+            now_ms: self.edges.now_ms,
             slack_ms: config.clock_limits().slack_ms,
             emitter: self.edges.emitter,
             flush: self.flush,
             edge,
         };
         tracing::info!(address = %self.address, "ingest serves HTTP");
-        let result = core.run(inbox, drain, &phase, server).await;
-        // The thread ends when its queue's sender is dropped; a log that blocks for ever is left behind.
-        let joined = tokio::task::spawn_blocking(move || thread.join());
-        if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
-            tracing::warn!("the log's client does not return; it is left behind");
-        }
-        result
-    }
-}
-
-/// What the append thread tells, for the loop.
-fn message_of(told: Heard) -> Message {
-    match told {
-        Heard::Ack(Ack { ticket, result }) => Message::Input(Input::Acked { request: ticket, result }),
-        Heard::Time(time) => Message::Time(time),
+        core.run(inbox, drain, &phase, server).await
     }
 }
 
@@ -296,7 +269,11 @@ struct Core {
     driver: Driver,
     // Bounded by the driver: one entry per request that has no final answer yet.
     replies: BTreeMap<u64, mpsc::Sender<Reply>>,
-    jobs: blocking::SyncSender<Job>,
+    outlet: Outlet,
+    /// The log has something to tell.
+    rung: Arc<Notify>,
+    /// When the outlet is to be looked at.
+    due: Option<Instant>,
     random: Box<dyn FnMut() -> u64 + Send>,
     started: Instant,
     drain_timeout: Duration,
@@ -304,7 +281,7 @@ struct Core {
     clock: Option<(ClockCheck, Condition)>,
     /// The log has told its time before.
     clock_known: bool,
-    ask_time: Arc<AtomicBool>,
+    now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     slack_ms: u64,
     emitter: Emitter,
     flush: FlushControl,
@@ -313,6 +290,8 @@ struct Core {
 
 /// Messages applied per wake-up.
 const MESSAGES_MAX: usize = 256;
+/// How often the way to the log is looked at while nothing happens: another flush policy is then heard of.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
     async fn run(
@@ -328,13 +307,12 @@ impl Core {
         let mut actions = Vec::new();
         let mut stop = false;
         while !stop {
-            let clock_due = self.clock.as_ref().map(|(check, _)| check.due_ms());
-            let due = self.driver.next_due_ms().into_iter().chain(clock_due).min();
-            let due = due.map(|due_ms| self.started + Duration::from_millis(due_ms));
+            let due = self.next_due();
             let mut tick = false;
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, MESSAGES_MAX) => {}
-                () = tokio::time::sleep_until(due.unwrap_or(self.started)), if due.is_some() => tick = true,
+                () = self.rung.notified() => {}
+                () = tokio::time::sleep_until(due) => tick = true,
                 _ = drain.begun(), if !draining => draining = true,
                 ended = &mut server => {
                     let why = ended.err().map_or("it returned".into(), |error| error.to_string());
@@ -343,14 +321,13 @@ impl Core {
             }
             let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             for message in messages.drain(..) {
-                if let Some(input) = self.input(message) {
-                    self.driver.apply(now_ms, input, &mut actions);
-                }
+                let input = self.input(message);
+                self.driver.apply(now_ms, input, &mut actions);
             }
             if tick {
                 self.driver.apply(now_ms, Input::Tick, &mut actions);
                 if self.clock.as_mut().is_some_and(|(check, _)| check.tick(now_ms)) {
-                    self.ask_time.store(true, Ordering::Release);
+                    self.outlet.ask_time((self.now_ms)());
                 }
             }
             if draining && *phase.borrow() == Phase::Open {
@@ -362,7 +339,10 @@ impl Core {
                 let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 self.driver.apply(now_ms, Input::Drain { within_ms }, &mut actions);
             }
-            stop = self.perform_all(now_ms, &mut actions)?;
+            stop = self.perform_all(now_ms, &mut actions);
+            if let Some(time) = self.outlet.time(|| (self.now_ms)()) {
+                self.compare_clocks(time);
+            }
             self.edge.meters.usage(&self.driver.usage());
         }
         drop(inbox); // from here on a request is answered "draining" at once
@@ -370,21 +350,25 @@ impl Core {
         server.await.map_err(|error| RunError::AcceptLoop(error.to_string()))
     }
 
-    fn input(&mut self, message: Message) -> Option<Input> {
+    /// When to look without a message or a ring.
+    fn next_due(&self) -> Instant {
+        let clock_due = self.clock.as_ref().map(|(check, _)| check.due_ms());
+        let due_ms = self.driver.next_due_ms().into_iter().chain(clock_due);
+        let due = due_ms.map(|ms| self.started + Duration::from_millis(ms)).chain(self.due);
+        due.min().unwrap_or_else(|| Instant::now() + IDLE_LOOK)
+    }
+
+    fn input(&mut self, message: Message) -> Input {
         match message {
             Message::Open { request, bytes, tenant, replies } => {
                 self.replies.insert(request, replies);
-                Some(Input::Started { request, bytes, random: (self.random)(), tenant })
+                Input::Started { request, bytes, random: (self.random)(), tenant }
             }
             Message::Input(input) => {
                 if let Input::Gone { request } = &input {
                     self.replies.remove(request);
                 }
-                Some(input)
-            }
-            Message::Time(time) => {
-                self.compare_clocks(time);
-                None
+                input
             }
         }
     }
@@ -414,24 +398,28 @@ impl Core {
         ClockWrong { offset_ms, slack_ms }.emit(&self.emitter);
     }
 
-    /// Performs every action, and those that follow from what could not be performed; `true` = stop.
-    fn perform_all(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<bool, RunError> {
-        let (mut stop, mut unplaced) = (false, Vec::new());
-        while !actions.is_empty() {
+    /// Performs every action, looks after the way to the log, and performs what follows from its answers; `true` =
+    /// stop.
+    fn perform_all(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
+        let (mut stop, mut heard) = (false, Vec::new());
+        loop {
             for action in actions.drain(..) {
-                stop |= self.perform(action, &mut unplaced)?;
+                stop |= self.perform(action, &mut heard);
             }
-            for request in unplaced.drain(..) {
-                let result = Err(AppendError::Full);
-                self.driver.apply(now_ms, Input::Acked { request, result }, actions);
+            // After all that came together, so that it can leave together.
+            let due = self.outlet.turn(std::time::Instant::now(), &mut |ack| heard.push(ack));
+            self.due = due.map(Instant::from_std);
+            if heard.is_empty() {
+                return stop;
+            }
+            for Ack { ticket, result } in heard.drain(..) {
+                self.driver.apply(now_ms, Input::Acked { request: ticket, result }, actions);
             }
         }
-        Ok(stop)
     }
 
-    /// Performs one action; `true` = stop. An append the thread has no room for goes to `unplaced`: then
-    /// appends nobody waits for fill its queue, so the log is far behind.
-    fn perform(&mut self, action: Action, unplaced: &mut Vec<u64>) -> Result<bool, RunError> {
+    /// Performs one action; `true` = stop. What the outlet answers at once goes to `heard`.
+    fn perform(&mut self, action: Action, heard: &mut Vec<Ack>) -> bool {
         match action {
             Action::Proceed { request } => self.reply(request, Reply::Proceed),
             Action::Allow { request, admitted, retry_after_ms } => {
@@ -444,17 +432,12 @@ impl Core {
             Action::Acknowledge { request } => self.reply_last(request, Reply::Acknowledged),
             Action::Append { request, records, events, give_up_ms } => {
                 let give_up = (self.started + Duration::from_millis(give_up_ms)).into_std();
-                match self.jobs.try_send(Job { ticket: request, records, events, give_up }) {
-                    Ok(()) => {}
-                    Err(blocking::TrySendError::Full(job)) => unplaced.push(job.ticket),
-                    Err(blocking::TrySendError::Disconnected(_)) => {
-                        return Err(RunError::AppendThread("it ended".into()));
-                    }
-                }
+                let job = Job { ticket: request, records, events, give_up };
+                self.outlet.offer(std::time::Instant::now(), job, &mut |ack| heard.push(ack));
             }
-            Action::Stop => return Ok(true),
+            Action::Stop => return true,
         }
-        Ok(false)
+        false
     }
 
     /// One log line now and then for what an operator can cure; never one per bad request.

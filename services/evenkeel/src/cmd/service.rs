@@ -6,6 +6,9 @@ use crate::config::ClusterConfig;
 use crate::failure::Failure;
 use evenkeel_chassis::exit::Exit;
 
+/// Of the runtime of a service whose work has threads of its own: the admin endpoints, the store's driver.
+const THREADS: usize = 2;
+
 /// Arguments of a service.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,9 +35,9 @@ pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
             let again = args.config.clone();
             let load = move || -> Result<_, Failure> { Ok(ClusterConfig::load(&again.overrides()?)?.ingest) };
             let reread = Box::new(move || load().map_err(|failure| failure.to_string()));
-            Process::start("ingest", &config)?.ingest(&config, reread)
+            Process::start("ingest", &config, config.ingest.threads.get().into())?.ingest(&config, reread)
         }
-        Service::Coalescer => Process::start("coalescer", &config)?.coalescer(&config),
-        Service::Sink => Process::start("sink", &config)?.sink(&config),
+        Service::Coalescer => Process::start("coalescer", &config, THREADS)?.coalescer(&config),
+        Service::Sink => Process::start("sink", &config, THREADS)?.sink(&config),
     }
 }

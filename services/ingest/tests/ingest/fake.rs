@@ -2,7 +2,7 @@
 
 use evenkeel_codec::decode_batch;
 use evenkeel_model::EventBatch;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, Bell, Outputs};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub struct Appended {
     pub batch: EventBatch,
 }
 
-#[derive(Debug)]
 struct State {
+    bell: Option<Bell>,
     mode: Mode,
     records: Vec<Appended>,
     held: Vec<u64>,
@@ -44,9 +44,17 @@ pub struct Fake(Arc<(Mutex<State>, Condvar)>);
 
 pub const PARTITIONS: u32 = 12;
 
+impl State {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell();
+        }
+    }
+}
+
 impl Fake {
     pub fn new() -> Self {
-        let state = State { mode: Mode::Ack, records: vec![], held: vec![], acks: vec![], durable: vec![] };
+        let state = State { bell: None, mode: Mode::Ack, records: vec![], held: vec![], acks: vec![], durable: vec![] };
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
@@ -62,6 +70,7 @@ impl Fake {
             state.acks.push(Ack { ticket, result: Ok(()) });
         }
         self.0.1.notify_all();
+        state.ring();
     }
 
     /// Everything appended so far.
@@ -105,7 +114,12 @@ impl Appender for Fake {
                 batch,
             });
         }
+        state.ring();
         Ok(())
+    }
+
+    fn wake_by(&mut self, bell: Bell) {
+        self.0.0.lock().unwrap().bell = Some(bell);
     }
 
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>) {
@@ -113,6 +127,9 @@ impl Appender for Fake {
         let (mut state, _) = self.0.1.wait_timeout_while(state, wait, |state| state.acks.is_empty()).unwrap();
         if !state.acks.is_empty() {
             out.push(state.acks.remove(0));
+        }
+        if !state.acks.is_empty() {
+            state.ring();
         }
     }
 

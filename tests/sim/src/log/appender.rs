@@ -2,7 +2,7 @@
 
 use super::cluster::{ClientId, Cluster, Due, SimLog, timing};
 use super::partition::Record;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, Bell, Outputs};
 use std::time::Duration;
 
 /// Most records in front of the log.
@@ -66,6 +66,9 @@ impl Appender for SimAppender {
         cluster.later(timing::APPEND_MS, Due::Append { client: self.client, ticket });
         Ok(())
     }
+
+    /// Nobody waits in simulated time: who asks moves the clock.
+    fn wake_by(&mut self, _: Bell) {}
 
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>) {
         let mut cluster = self.log.cluster();

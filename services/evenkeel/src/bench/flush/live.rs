@@ -1,4 +1,4 @@
-//! `bench flush --live`: the policies before a real Kafka, in the very thread that ingest sends from.
+//! `bench flush --live`: the policies before a real Kafka, in a loop like the one that ingest sends from.
 //!
 //! Owns: the load, which is an open loop (an event's latency counts from the moment it was due, whatever the log or
 //! this process did meanwhile), the blocks, the floor. Never: a policy's state from an earlier block. In each block
@@ -12,20 +12,20 @@ use super::super::topics::Made;
 use super::{Cell, Figures, Grid, Outcome, goals, policies};
 use evenkeel_flush::Policy;
 use evenkeel_flush::simulate::{Arrival, Trace};
-use evenkeel_ingest::appending::{FlushSettings, Heard, Job, TimeQuestion, append_loop};
+use evenkeel_ingest::appending::{FlushSettings, Job, Outlet};
 use evenkeel_kafka::{KafkaAppender, KafkaConfig};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Ack, AppendError, Appender, Outputs};
+use evenkeel_seam::{Ack, AppendError, Appender, Bell, Outputs};
 use evenkeel_telemetry::Metrics;
 use hdrhistogram::Histogram;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
 
 /// How much is played.
 #[derive(Debug, Clone)]
@@ -113,16 +113,17 @@ fn play<A: Appender + 'static>(
     log: impl Fn() -> Outcome<A>,
     metrics: &Metrics,
 ) -> Outcome<Figures> {
-    let (jobs, waiting) = sync_channel(JOBS_MAX);
+    let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let sends = Arc::new(AtomicU64::new(0));
     let (lanes_log, probe_log) = (warm(log()?)?, warm(log()?)?);
     let appender = Counted { log: lanes_log, sends: Arc::clone(&sends) };
     let probe = Probe::start(probe_log);
     let book = Arc::new(Mutex::new(Book::new(arrivals)));
     let (heard, settings) = (Arc::clone(&book), FlushSettings::fixed(policy.clone(), BYTES_MAX, metrics));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let lanes = thread::spawn(move || {
-        let mut tell = |told: Heard| locked(&heard).heard(told);
-        append_loop(Box::new(appender), &waiting, settings, &TimeQuestion::never(), &mut tell);
+        let mut tell = |ack: Ack| locked(&heard).heard(ack);
+        runtime.block_on(send_all(Box::new(appender), settings, waiting, &mut tell));
     });
     let (cpu, began) = (cpu::own_seconds_exact(), Instant::now());
     locked(&book).began = began;
@@ -132,7 +133,7 @@ fn play<A: Appender + 'static>(
         let value = |arena: &mut Vec<u8>| arena.resize(arena.len() + arrival.bytes as usize, 0);
         records.push(Topic::Events, arrival.key % partitions, Some(b"bench"), &[], value);
         let give_up = Instant::now() + PATIENCE;
-        jobs.send(Job { ticket, records, events: arrival.events, give_up })?;
+        jobs.blocking_send(Job { ticket, records, events: arrival.events, give_up })?;
     }
     let until = Instant::now() + PATIENCE;
     while locked(&book).answered < arrivals.len() {
@@ -147,6 +148,33 @@ fn play<A: Appender + 'static>(
     lanes.join().map_err(|_| "the lanes panicked")?;
     let floor = probe.stop()?;
     Ok(locked(&book).figures(&floor, cpu, sends.load(Ordering::Relaxed) as f64 / seconds))
+}
+
+/// Appends until the sender of `jobs` is gone, woken as ingest is.
+async fn send_all(
+    mut appender: Box<dyn Appender>,
+    settings: FlushSettings,
+    mut jobs: mpsc::Receiver<Job>,
+    tell: &mut dyn FnMut(Ack),
+) {
+    let rung = Arc::new(Notify::new());
+    let bell = Arc::clone(&rung);
+    appender.wake_by(Arc::new(move || bell.notify_one()));
+    let mut outlet = Outlet::new(appender, settings, Instant::now());
+    let (mut due, mut came) = (None, Vec::new());
+    loop {
+        let until = due.unwrap_or_else(|| Instant::now() + PATIENCE);
+        tokio::select! {
+            n = jobs.recv_many(&mut came, JOBS_MAX) => if n == 0 { return },
+            () = rung.notified() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        let now = Instant::now();
+        for job in came.drain(..) {
+            outlet.offer(now, job, tell);
+        }
+        due = outlet.turn(now, tell);
+    }
 }
 
 /// Connects to every leader: a client's first records wait for that, and no policy is to blame.
@@ -187,8 +215,7 @@ impl Book {
         }
     }
 
-    fn heard(&mut self, told: Heard) {
-        let Heard::Ack(Ack { ticket, result }) = told else { return };
+    fn heard(&mut self, Ack { ticket, result }: Ack) {
         let at = ticket as usize;
         let (due, events) = (self.began + Duration::from_micros(self.due_us[at]), self.events[at]);
         self.answered += 1;
@@ -267,6 +294,10 @@ impl<A: Appender> Appender for Counted<A> {
         self.log.append(records, ticket)
     }
 
+    fn wake_by(&mut self, bell: Bell) {
+        self.log.wake_by(bell);
+    }
+
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>) {
         self.log.acks(wait, out);
     }
@@ -318,12 +349,16 @@ mod tests {
 
     /// A log that has everything at once.
     #[derive(Default)]
-    struct Prompt(Vec<Ack>);
+    struct Prompt(Vec<Ack>, Option<Bell>);
 
     impl Appender for Prompt {
         fn append(&mut self, _: &Outputs, ticket: u64) -> Result<(), AppendError> {
             self.0.push(Ack { ticket, result: Ok(()) });
+            self.1.iter().for_each(|bell| bell());
             Ok(())
+        }
+        fn wake_by(&mut self, bell: Bell) {
+            self.1 = Some(bell);
         }
         fn acks(&mut self, _: Duration, out: &mut Vec<Ack>) {
             out.append(&mut self.0);
