@@ -91,8 +91,12 @@ impl Splitter {
             self.push_lines(piece, each);
             return Ok(());
         }
-        let mut start = 0; // of the current item in this piece
-        for (at, &byte) in piece.iter().enumerate() {
+        let (mut start, mut at) = (0, 0); // `start` of the current item in this piece
+        while at < piece.len() {
+            if let State::Element { text, .. } = self.state {
+                at += quiet(text, &piece[at..]);
+            }
+            let Some(&byte) = piece.get(at) else { break };
             match self.state {
                 State::Element { depth, text, alone } => {
                     if let Some(end) = self.inside(byte, depth, text, alone) {
@@ -105,6 +109,7 @@ impl Splitter {
                     self.between(byte, self.position + at as u64)?;
                 }
             }
+            at += 1;
         }
         if matches!(self.state, State::Element { .. }) {
             self.keep(&piece[start..]);
@@ -220,6 +225,16 @@ impl Splitter {
             self.item.extend_from_slice(part);
         }
     }
+}
+
+/// How many bytes in front change nothing about where an element ends.
+fn quiet(text: Text, bytes: &[u8]) -> usize {
+    let end = match text {
+        Text::Outside => bytes.iter().position(|&b| matches!(b, b'"' | b'{' | b'}' | b'[' | b']' | b',')),
+        Text::Inside => bytes.iter().position(|&b| matches!(b, b'"' | b'\\')),
+        Text::Escaped => Some(0),
+    };
+    end.unwrap_or(bytes.len())
 }
 
 #[cfg(test)]
