@@ -10,7 +10,7 @@ mod row;
 mod scalar;
 mod timestamp;
 
-pub use event::{EventTextError, JsonEvent, check_event, parse_event};
+pub use event::{EventTextError, JsonEvent, check_event, parse_event, read_event};
 pub use mapped::{Fields, MappedError, Mapping, Path, TimeUnit};
 pub use row::write_row;
 pub use timestamp::parse_timestamp;

@@ -190,10 +190,7 @@ impl KafkaAppender {
         })
     }
 
-    fn producer(
-        config: &KafkaConfig,
-        desk: &Arc<Desk>,
-    ) -> Result<BaseProducer<AppendContext>, ConnectError> {
+    fn producer(config: &KafkaConfig, desk: &Arc<Desk>) -> Result<BaseProducer<AppendContext>, ConnectError> {
         let mut client = config.producer(config.limits.append_memory)?;
         client.set("delivery.timeout.ms", config.timeouts.append.ms().to_string());
         client
@@ -201,18 +198,12 @@ impl KafkaAppender {
             .map_err(|e| ConnectError::client("making the producer", e))
     }
 
-    fn topics(
-        producer: &BaseProducer<AppendContext>,
-        names: &[String],
-    ) -> Result<OutTopics, ConnectError> {
+    fn topics(producer: &BaseProducer<AppendContext>, names: &[String]) -> Result<OutTopics, ConnectError> {
         OutTopics::new(producer.client(), names)
             .ok_or_else(|| ConnectError::refused("making the topics of the producer", "out of memory"))
     }
 
-    fn events(
-        producer: &BaseProducer<AppendContext>,
-        waker: &Arc<Waker>,
-    ) -> Result<EventBell, ConnectError> {
+    fn events(producer: &BaseProducer<AppendContext>, waker: &Arc<Waker>) -> Result<EventBell, ConnectError> {
         EventBell::new(producer.client(), Arc::clone(waker))
             .ok_or_else(|| ConnectError::refused("making the event queue of the producer", "out of memory"))
     }

@@ -181,10 +181,7 @@ unsafe impl Send for OutTopics {}
 
 impl OutTopics {
     /// Handles of `names`, in this order. They must not outlive the client.
-    pub fn new<C: rdkafka::ClientContext>(
-        client: &Client<C>,
-        names: &[String],
-    ) -> Option<Self> {
+    pub fn new<C: rdkafka::ClientContext>(client: &Client<C>, names: &[String]) -> Option<Self> {
         let mut made = Self { topics: Vec::with_capacity(names.len()), messages: Vec::new() };
         for name in names {
             let name = CString::new(name.as_str()).ok()?;

@@ -10,7 +10,7 @@ use crate::auth::Credential;
 use crate::problem::{Kind, Problem};
 use crate::split::Item;
 use crate::verdict::{Reason, Rejected};
-use evenkeel_codec::json::{JsonEvent, parse_event};
+use evenkeel_codec::json::{JsonEvent, read_event};
 use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX, TS_MAX_MS, TS_MIN_MS};
 use evenkeel_model::{EventBatch, FieldColumn};
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub(crate) struct Collector<'a> {
     rejected: Rejected,
     events: u32,
     cost_bytes: usize,
+    /// The event being read: its memory is used again.
+    scratch: JsonEvent,
 }
 
 /// Limits of one request.
@@ -74,6 +76,7 @@ impl<'a> Collector<'a> {
             rejected: Rejected::new(limits.listed_max),
             events: 0,
             cost_bytes: 0,
+            scratch: JsonEvent::default(),
         }
     }
 
@@ -95,27 +98,28 @@ impl<'a> Collector<'a> {
     /// One item of a JSON body.
     pub(crate) fn item(&mut self, item: Item<'_>) {
         let index = self.next_index();
-        let event = match item {
+        match item {
             Item::TooLong => {
                 let max = self.line_bytes_max;
-                return self.rejected.push(index, Reason::Malformed, || {
+                self.rejected.push(index, Reason::Malformed, || {
                     format!("the event is longer than {max} bytes; send it in less")
                 });
             }
-            Item::Text(text) => match parse_event(text) {
-                Ok(event) => event,
-                Err(error) => {
-                    return self.rejected.push(index, Reason::Malformed, || error.to_string());
+            Item::Text(text) => {
+                let mut event = std::mem::take(&mut self.scratch);
+                match read_event(text, &mut event) {
+                    Ok(()) => self.event(index, &mut event),
+                    Err(error) => self.rejected.push(index, Reason::Malformed, || error.to_string()),
                 }
-            },
-        };
-        self.event(index, event);
+                self.scratch = event;
+            }
+        }
     }
 
     /// An event that was read elsewhere.
-    pub(crate) fn parsed(&mut self, event: JsonEvent) {
+    pub(crate) fn parsed(&mut self, mut event: JsonEvent) {
         let index = self.next_index();
-        self.event(index, event);
+        self.event(index, &mut event);
     }
 
     /// An event that could not be read; its neighbours can.
@@ -124,7 +128,8 @@ impl<'a> Collector<'a> {
         self.rejected.push(index, Reason::Malformed, || why);
     }
 
-    fn event(&mut self, index: u32, event: JsonEvent) {
+    /// Its payload is taken.
+    fn event(&mut self, index: u32, event: &mut JsonEvent) {
         let path = self.stream_id;
         let stream_id = match (path, event.stream_id.as_deref()) {
             (Some(path), None) => path,
@@ -147,7 +152,7 @@ impl<'a> Collector<'a> {
         if path.is_none() && !self.credential.allows(stream_id) {
             return self.rejected.push(index, Reason::Forbidden, || forbidden(stream_id));
         }
-        let at = self.group_for(stream_id, &event);
+        let at = self.group_for(stream_id, event);
         self.cost_bytes += self.groups[at].push(index, event);
     }
 
@@ -227,10 +232,10 @@ impl Group {
             && self.encoded_bytes + encoded_bytes(event) <= record_bytes_max
     }
 
-    /// Appends the event; answers what that costs, bytes.
-    fn push(&mut self, index: u32, event: JsonEvent) -> usize {
+    /// Appends the event, takes its payload; answers what that costs, bytes.
+    fn push(&mut self, index: u32, event: &mut JsonEvent) -> usize {
         let at = self.batch.len();
-        self.encoded_bytes += encoded_bytes(&event);
+        self.encoded_bytes += encoded_bytes(event);
         let payload_bytes = event.payload.as_ref().map_or(0, Vec::len);
         let mut cost = EVENT_COST + event.fields.len() * VALUE_COST + 2 * payload_bytes;
         self.indices.push(index);
@@ -238,10 +243,10 @@ impl Group {
         self.batch.seq.extend(event.seq);
         if event.payload.is_some() || !self.batch.payloads.is_empty() {
             self.batch.payloads.resize(at, None);
-            self.batch.payloads.push(event.payload);
+            self.batch.payloads.push(event.payload.take());
         }
-        for (i, (name, value)) in event.fields.into_iter().enumerate() {
-            cost += self.set(i, name, at, value);
+        for (i, (name, value)) in event.fields.iter().enumerate() {
+            cost += self.set(i, name, at, *value);
         }
         for column in &mut self.batch.fields {
             if column.rows.is_empty() && column.values.len() == at {
@@ -252,7 +257,7 @@ impl Group {
     }
 
     /// Sets one field of event `at`. Devices send their fields in one order: the `hint`th column first.
-    fn set(&mut self, hint: usize, name: String, at: usize, value: f64) -> usize {
+    fn set(&mut self, hint: usize, name: &str, at: usize, value: f64) -> usize {
         let fields = &mut self.batch.fields;
         let found = match fields.get(hint).is_some_and(|column| column.name == name) {
             true => Some(hint),
@@ -262,7 +267,7 @@ impl Group {
             Some(i) => (&mut fields[i], 0),
             None => {
                 let cost = COLUMN_COST + 2 * name.len();
-                fields.push(FieldColumn { name, ..FieldColumn::default() });
+                fields.push(FieldColumn { name: name.to_owned(), ..FieldColumn::default() });
                 let last = fields.len() - 1;
                 (&mut fields[last], cost)
             }

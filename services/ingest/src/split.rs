@@ -92,16 +92,22 @@ impl Splitter {
             return Ok(());
         }
         let (mut start, mut at) = (0, 0); // `start` of the current item in this piece
-        while at < piece.len() {
-            if let State::Element { text, .. } = self.state {
-                at += quiet(text, &piece[at..]);
-            }
-            let Some(&byte) = piece.get(at) else { break };
+        while let Some(&byte) = piece.get(at) {
             match self.state {
                 State::Element { depth, text, alone } => {
-                    if let Some(end) = self.inside(byte, depth, text, alone) {
-                        self.finish_item(&piece[start..at + end], each);
-                    }
+                    let mut inside = Inside { depth, text };
+                    let Some((last, ends)) = inside.run(&piece[at..]) else {
+                        self.state = State::Element { depth: inside.depth, text: inside.text, alone };
+                        break;
+                    };
+                    let end = at + last + usize::from(ends == Ends::With);
+                    self.state = match (alone, ends, piece[at + last]) {
+                        (true, ..) | (false, Ends::Before, b']') => State::End,
+                        (false, Ends::Before, b',') => State::BeforeElement { first: false },
+                        (false, ..) => State::AfterElement,
+                    };
+                    self.finish_item(&piece[start..end], each);
+                    at += last;
                 }
                 _ if byte.is_ascii_whitespace() => {}
                 _ => {
@@ -177,33 +183,6 @@ impl Splitter {
         Ok(())
     }
 
-    /// One byte of an element. `Some(n)`: the element ends with (1) or just before (0) this byte.
-    fn inside(&mut self, byte: u8, depth: u32, text: Text, alone: bool) -> Option<usize> {
-        let (mut depth, mut text) = (depth, text);
-        let mut end = None;
-        match (text, byte) {
-            (Text::Escaped, _) => text = Text::Inside,
-            (Text::Inside, b'\\') => text = Text::Escaped,
-            (Text::Inside, b'"') => text = Text::Outside,
-            (Text::Inside, _) => {}
-            (Text::Outside, b'"') => text = Text::Inside,
-            (Text::Outside, b'{' | b'[') => depth = depth.saturating_add(1),
-            (Text::Outside, b'}' | b']') if depth > 1 => depth -= 1,
-            (Text::Outside, b'}' | b']') if depth == 1 => end = Some(1),
-            // At depth 0 the element is a bare word or text; these end it and stand after it.
-            (Text::Outside, b',' | b']' | b'}') if depth == 0 => end = Some(0),
-            (Text::Outside, _) => {}
-        }
-        self.state = match (end, alone, byte) {
-            (None, _, _) => State::Element { depth, text, alone },
-            (Some(_), true, _) => State::End,
-            (Some(0), false, b',') => State::BeforeElement { first: false },
-            (Some(0), false, b']') => State::End,
-            (Some(_), false, _) => State::AfterElement,
-        };
-        end
-    }
-
     fn finish_item(&mut self, tail: &[u8], each: &mut dyn FnMut(Item<'_>)) {
         if self.too_long || self.item.len() + tail.len() > self.item_bytes_max {
             each(Item::TooLong);
@@ -227,14 +206,41 @@ impl Splitter {
     }
 }
 
-/// How many bytes in front change nothing about where an element ends.
-fn quiet(text: Text, bytes: &[u8]) -> usize {
-    let end = match text {
-        Text::Outside => bytes.iter().position(|&b| matches!(b, b'"' | b'{' | b'}' | b'[' | b']' | b',')),
-        Text::Inside => bytes.iter().position(|&b| matches!(b, b'"' | b'\\')),
-        Text::Escaped => Some(0),
-    };
-    end.unwrap_or(bytes.len())
+/// Where in an element the reader is.
+struct Inside {
+    depth: u32,
+    text: Text,
+}
+
+/// How an element ends at a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// The byte is its last one.
+    With,
+    /// The byte stands after it.
+    Before,
+}
+
+impl Inside {
+    /// Reads on to the end of the element: at which byte, and how. `None`: it does not end in these bytes.
+    fn run(&mut self, bytes: &[u8]) -> Option<(usize, Ends)> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            match (self.text, byte) {
+                (Text::Outside, b'"') => self.text = Text::Inside,
+                (Text::Outside, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
+                (Text::Outside, b'}' | b']') if self.depth > 1 => self.depth -= 1,
+                (Text::Outside, b'}' | b']') if self.depth == 1 => return Some((at, Ends::With)),
+                // At depth 0 the element is a bare word or text; these end it and stand after it.
+                (Text::Outside, b',' | b']' | b'}') if self.depth == 0 => return Some((at, Ends::Before)),
+                (Text::Outside, _) => {}
+                (Text::Inside, b'"') => self.text = Text::Outside,
+                (Text::Inside, b'\\') => self.text = Text::Escaped,
+                (Text::Inside, _) => {}
+                (Text::Escaped, _) => self.text = Text::Inside,
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]

@@ -81,12 +81,16 @@ pub enum EventTextError {
 /// Reads one event. `line` is one whole JSON object; blanks around it are allowed, more is not. Every
 /// number it holds is finite (a number beyond the range of a double is refused).
 pub fn parse_event(line: &[u8]) -> Result<JsonEvent, EventTextError> {
+    let mut event = JsonEvent::default();
+    read_event(line, &mut event).map(|()| event)
+}
+
+/// As [`parse_event`], over another event, whose texts' memory is used again: events of one device are much alike.
+/// After an error `event` holds nothing of use.
+pub fn read_event(line: &[u8], event: &mut JsonEvent) -> Result<(), EventTextError> {
     let mut error = None;
     let mut text = serde_json::Deserializer::from_slice(line);
-    let read = EventSeed { error: &mut error }.deserialize(&mut text).and_then(|event| {
-        text.end()?;
-        Ok(event)
-    });
+    let read = EventSeed { event, error: &mut error }.deserialize(&mut text).and_then(|()| text.end());
     read.map_err(|syntax| error.unwrap_or_else(|| EventTextError::Syntax(syntax.to_string())))
 }
 
@@ -118,27 +122,29 @@ pub fn check_event(event: &JsonEvent) -> Result<(), EventTextError> {
 
 /// Reads the object. The reader of texts carries errors as texts only, so ours leaves by `error`.
 struct EventSeed<'e> {
+    event: &'e mut JsonEvent,
     error: &'e mut Option<EventTextError>,
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
-    type Value = JsonEvent;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonEvent, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for EventSeed<'_> {
-    type Value = JsonEvent;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object such as {\"ts\": 1700000000000, \"fields\": {\"weight\": 12.5}}")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonEvent, A::Error> {
-        let mut event = JsonEvent::default();
-        let mut ts = None;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let event = self.event;
+        let (mut ts, mut stream_id, mut fields) = (None, event.stream_id.take(), 0);
+        (event.seq, event.arrival, event.payload) = (None, None, None);
         let mut seen = [false; MEMBERS.len()];
         while let Some(Text(member)) = map.next_key::<Text<'de>>()? {
             let Some(at) = MEMBERS.iter().position(|name| *name == member) else {
@@ -149,7 +155,8 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
             }
             let member = MEMBERS[at];
             if member == "fields" {
-                map.next_value_seed(FieldsSeed { fields: &mut event.fields, error: &mut *self.error })?;
+                fields =
+                    map.next_value_seed(FieldsSeed { fields: &mut event.fields, error: &mut *self.error })?;
                 continue;
             }
             let value: Scalar<'de> = map.next_value()?;
@@ -157,7 +164,11 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
                 continue;
             }
             let set = match member {
-                "stream_id" => value.stream_id().map(|id| event.stream_id = Some(id)),
+                "stream_id" => value.stream_id().map(|id| {
+                    let mut kept = stream_id.take().unwrap_or_default();
+                    renew(&mut kept, &id);
+                    event.stream_id = Some(kept);
+                }),
                 "ts" => value.time(member).map(|time| ts = Some(time)),
                 "arrival" => value.time(member).map(|time| event.arrival = Some(time)),
                 "seq" => value.seq().map(|seq| event.seq = Some(seq)),
@@ -167,10 +178,20 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
                 return stop(self.error, error);
             }
         }
+        event.fields.truncate(fields);
         match ts {
-            Some(ts) => Ok(JsonEvent { ts, ..event }),
-            None => stop(self.error, EventTextError::NoTime),
+            Some(ts) => event.ts = ts,
+            None => return stop(self.error, EventTextError::NoTime),
         }
+        Ok(())
+    }
+}
+
+/// Makes `kept` the text; most often it is already.
+fn renew(kept: &mut String, text: &str) {
+    if kept != text {
+        kept.clear();
+        kept.push_str(text);
     }
 }
 
@@ -182,49 +203,58 @@ fn stop<T, E: de::Error>(slot: &mut Option<EventTextError>, error: EventTextErro
     Err(E::custom("stopped"))
 }
 
-/// Reads `fields`.
+/// Reads `fields` over those that are there; answers how many there are now, the others are left behind them.
 struct FieldsSeed<'f, 'e> {
     fields: &'f mut Vec<(String, f64)>,
     error: &'e mut Option<EventTextError>,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldsSeed<'_, '_> {
-    type Value = ();
+    type Value = usize;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for FieldsSeed<'_, '_> {
-    type Value = ();
+    type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("fields to be an object of names and numbers")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E: de::Error>(self) -> Result<usize, E> {
+        Ok(0)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        let mut read = 0;
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            if self.fields.len() == FIELDS_MAX {
+            if read == FIELDS_MAX {
                 return stop(self.error, EventTextError::TooManyFields);
             }
             if let Err(source) = check_field_name(&name) {
-                let member = format!("the name of field number {}", self.fields.len() + 1);
+                let member = format!("the name of field number {}", read + 1);
                 return stop(self.error, EventTextError::Text { member, source });
             }
-            if self.fields.iter().any(|(other, _)| *other == name) {
+            if self.fields[..read].iter().any(|(other, _)| *other == name) {
                 return stop(self.error, EventTextError::Twice(name.into_owned()));
             }
-            match map.next_value::<Scalar<'de>>()?.number(&name) {
-                Ok(value) => self.fields.push((name.into_owned(), value)),
+            let value = match map.next_value::<Scalar<'de>>()?.number(&name) {
+                Ok(value) => value,
                 Err(error) => return stop(self.error, error),
+            };
+            match self.fields.get_mut(read) {
+                Some((kept, of)) => {
+                    renew(kept, &name);
+                    *of = value;
+                }
+                None => self.fields.push((name.into_owned(), value)),
             }
+            read += 1;
         }
-        Ok(())
+        Ok(read)
     }
 }
 
@@ -235,6 +265,28 @@ mod tests {
 
     fn refused(line: &str) -> String {
         parse_event(line.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_event_read_over_another_has_nothing_of_it() {
+        let everything = r#"{"stream_id": "a", "ts": 1, "seq": 2, "arrival": 3, "payload": "Zm9v", "fields": {"x": 1, "y": 2, "z": 3}}"#;
+        for line in [
+            everything,
+            r#"{"ts": 5}"#,
+            r#"{"ts": 6, "fields": {"y": 7}}"#,
+            r#"{"ts": 6, "fields": null, "stream_id": "longer"}"#,
+        ] {
+            for before in [
+                everything,
+                r#"{"ts": 9, "fields": {"x": 1}}"#,
+                r#"{"ts": 9, "seq": 1, "fields": {"a": 0, "b": "#,
+            ] {
+                let mut event = JsonEvent::default();
+                let _ = read_event(before.as_bytes(), &mut event);
+                read_event(line.as_bytes(), &mut event).unwrap();
+                assert_eq!(event, parse_event(line.as_bytes()).unwrap(), "{line} over {before}");
+            }
+        }
     }
 
     #[test]

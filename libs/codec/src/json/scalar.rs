@@ -33,14 +33,14 @@ pub(super) enum Scalar<'de> {
     Object,
 }
 
-impl Scalar<'_> {
+impl<'de> Scalar<'de> {
     /// A stream id.
-    pub(super) fn stream_id(self) -> Result<String, EventTextError> {
+    pub(super) fn stream_id(self) -> Result<Cow<'de, str>, EventTextError> {
         let Self::Text(text) = self else {
             return Err(self.refused("stream_id", "it must be text of 1 to 256 bytes"));
         };
         match check_stream_id(&text) {
-            Ok(()) => Ok(text.into_owned()),
+            Ok(()) => Ok(text),
             Err(source) => Err(EventTextError::Text { member: "stream_id".to_owned(), source }),
         }
     }

@@ -54,7 +54,14 @@ impl State {
 
 impl Fake {
     pub fn new() -> Self {
-        let state = State { bell: None, mode: Mode::Ack, records: vec![], held: vec![], acks: vec![], durable: vec![] };
+        let state = State {
+            bell: None,
+            mode: Mode::Ack,
+            records: vec![],
+            held: vec![],
+            acks: vec![],
+            durable: vec![],
+        };
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
