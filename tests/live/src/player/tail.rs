@@ -77,7 +77,7 @@ impl Tail {
                     ends.insert(partition, Instant::now());
                 }
             }
-            LogInput::ReadDone { .. } | LogInput::TxnDone { .. } => {}
+            LogInput::ReadDone { .. } | LogInput::TxnDone { .. } | LogInput::Sent { .. } => {}
         });
         let mut performed = polled;
         for action in answers {
