@@ -1,9 +1,13 @@
 //! What a worker does beside its transactions: follow another topic, send without a commit.
 
 use super::member::put;
+use super::must;
 use super::{Arranged, Desk, Log, Member, PARTITIONS, Told, Who};
 use evenkeel_model::Topic;
 use evenkeel_seam::{LogAction, Outputs, TxnResult};
+
+/// About a minute of waiting.
+const POLLS_MAX: usize = 1_200;
 
 fn of(topic: Topic, partition: u32, texts: &[&str]) -> Outputs {
     let mut records = Outputs::new();
@@ -11,14 +15,17 @@ fn of(topic: Topic, partition: u32, texts: &[&str]) -> Outputs {
     records
 }
 
-/// Polls until the newest record of a followed partition has this text.
+/// Polls until a record of a followed partition has this text; it may have come before.
 #[track_caller]
 fn heard<L: Log>(member: &mut Member<L>, text: &str) {
-    let wanted = |told: &Told| match told {
-        Told::Record(seen) if seen.topic == Topic::Interest && seen.text() == text => Some(()),
-        _ => None,
-    };
-    member.wait_for(text, wanted);
+    for _ in 0..POLLS_MAX {
+        let all = (0..PARTITIONS).flat_map(|partition| member.texts(Topic::Interest, partition));
+        if all.into_iter().any(|found| found == text) {
+            return;
+        }
+        must("poll", member.poll());
+    }
+    panic!("no {text} in time");
 }
 
 fn appended<L: Log>(desk: &mut Desk<L>, records: &Outputs) {
@@ -80,27 +87,32 @@ pub(super) fn an_abort_ends_following<L: Log>(log: &mut L) -> Arranged {
     Ok(())
 }
 
-pub(super) fn sent_records_are_readable_at_once_whatever_the_transaction_does<L: Log>(
-    log: &mut L,
-) -> Arranged {
+pub(super) fn sent_records_are_in_no_transaction<L: Log>(log: &mut L) -> Arranged {
     let mut a = Member::join(log, Who::coalescer("a"));
     a.start_all();
-    // Sent to the topic that is followed, so that a worker can read it.
-    a.follow(0, Topic::Interest, 10);
-    assert_eq!(a.sent(of(Topic::Interest, 0, &["1"])), 0);
-    heard(&mut a, "1");
+    // With a commit on its way, to the topic that is followed, so that a worker can read it.
+    a.row(0, "row");
+    a.commit(vec![a.at(0, 0), a.at(1, 0)]);
+    a.act(LogAction::Send(of(Topic::Interest, 0, &["1"])));
+    for _ in 0..POLLS_MAX {
+        let ended = |told: &&Told| matches!(told, Told::Sent(_) | Told::Done(_));
+        if a.told.iter().filter(ended).count() == 2 {
+            break;
+        }
+        must("poll", a.poll());
+    }
+    assert!(a.told.contains(&Told::Sent(0)), "{:?}", a.told);
+    let committed = |told: &Told| matches!(told, Told::Done(TxnResult::Committed(_)));
+    assert!(a.told.iter().any(committed), "{:?}", a.told);
+    // What an abort takes back, it takes back alone.
     a.row(0, "aborted");
     log.abort_next(&mut a.outputs);
     a.commit(vec![a.at(0, 0), a.at(1, 0)]);
-    assert_eq!(a.sent(of(Topic::Interest, 1, &["2"])), 0, "with a commit on its way");
-    assert!(
-        a.told.iter().any(|told| matches!(told, Told::Done(_)))
-            || matches!(a.done(), TxnResult::Aborted { .. })
-    );
+    assert!(matches!(a.done(), TxnResult::Aborted { .. }));
     log.heal();
     a.start_all();
-    a.follow(1, Topic::Interest, 10);
-    heard(&mut a, "2");
+    a.follow(0, Topic::Interest, 10);
+    heard(&mut a, "1");
     Ok(())
 }
 
@@ -114,9 +126,7 @@ pub(super) fn a_send_to_a_partition_that_is_not_there_drops_only_that<L: Log>(lo
     a.follow(0, Topic::Interest, 10);
     a.follow(1, Topic::Interest, 10);
     heard(&mut a, "2");
-    while a.texts(Topic::Interest, 0).is_empty() {
-        a.listen(50);
-    }
+    heard(&mut a, "1");
     assert_eq!(a.texts(Topic::Interest, 0), ["1"]);
     Ok(())
 }

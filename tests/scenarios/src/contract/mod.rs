@@ -88,7 +88,7 @@ macro_rules! contract_cases {
                 a_followed_topic_brings_its_tail_and_what_comes,
                 a_pause_holds_up_no_followed_topic,
                 an_abort_ends_following,
-                sent_records_are_readable_at_once_whatever_the_transaction_does,
+                sent_records_are_in_no_transaction,
                 a_send_to_a_partition_that_is_not_there_drops_only_that,
             ]
             append: [
