@@ -46,9 +46,21 @@ pub const STORED_ROW: Schema = Schema {
     text: include_str!("../../../schemas/avro/StoredRow.avsc"),
     fingerprint: 0xf06c_ca7e_177e_35b6,
 };
+/// What a gateway looks at of a stream: topic interest.
+pub const INTEREST: Schema = Schema {
+    name: "Interest",
+    text: include_str!("../../../schemas/avro/Interest.avsc"),
+    fingerprint: 0xf5d7_f23c_555a_a31d,
+};
+/// A snapshot of a stream: topic frames.
+pub const FRAME: Schema = Schema {
+    name: "Frame",
+    text: include_str!("../../../schemas/avro/Frame.avsc"),
+    fingerprint: 0x9740_39e6_a183_8dad,
+};
 
 /// Every schema this program writes or reads.
-pub const ALL: [Schema; 5] = [EVENT_BATCH, EVENT, WINDOW_ROW, MARK, STORED_ROW];
+pub const ALL: [Schema; 7] = [EVENT_BATCH, EVENT, WINDOW_ROW, MARK, STORED_ROW, INTEREST, FRAME];
 
 const MAGIC: [u8; 2] = [0xc3, 0x01];
 /// Bytes of the header: the magic number and the fingerprint.
@@ -88,6 +100,8 @@ pub(crate) fn unknown(fingerprint: u64, reads: &'static str) -> DecodeError {
         "Event" => " (Event)",
         "WindowRow" => " (WindowRow)",
         "Mark" => " (Mark)",
+        "Interest" => " (Interest)",
+        "Frame" => " (Frame)",
         _ => " (StoredRow)",
     });
     DecodeError::UnknownSchema { fingerprint, named, reads }

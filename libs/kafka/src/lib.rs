@@ -6,7 +6,8 @@
 //! (docs/recovery.md); nothing of a partition flows before `Start`; one outcome per commit and per ticket.
 //!
 //! Threads of a worker: the caller's (poll + driver), `kafka-txn` for the blocking transaction calls, and
-//! `kafka-scout` for the blocking lookups of a newly assigned partition, so that the others keep ticking.
+//! `kafka-scout` for the blocking lookups of a newly assigned partition, so that the others keep ticking; and once
+//! something is sent beside transactions, that producer's own.
 //!
 //! Group protocol: the classic one with cooperative rebalancing is the default, KIP-848 is a setting; both
 //! pass the same handover test. Measured on a broker with its default settings, three runs: from a member's
@@ -23,6 +24,7 @@ mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod flow;
+mod follower;
 mod held;
 mod native;
 mod reader;
@@ -30,6 +32,7 @@ mod records;
 mod registry;
 mod scout;
 mod security;
+mod sender;
 pub mod topics;
 mod txn;
 mod units;

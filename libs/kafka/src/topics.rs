@@ -26,7 +26,8 @@ pub enum SpecError {
     Form(#[from] toml::de::Error),
     /// Co-partitioned topics differ.
     #[error(
-        "declared partitions differ: events {events}, windows {windows}, marks {marks}, dlq {dlq}; make them equal"
+        "declared partitions differ: events {events}, windows {windows}, marks {marks}, dlq {dlq}, interest {interest}; \
+         make them equal"
     )]
     Partitions {
         /// Of events.
@@ -37,6 +38,8 @@ pub enum SpecError {
         marks: u32,
         /// Of dlq.
         dlq: u32,
+        /// Of interest.
+        interest: u32,
     },
     /// No partition.
     #[error("topic {0} is declared with 0 partitions")]
@@ -69,6 +72,10 @@ pub struct TopicsSpec {
     pub dlq: TopicSpec,
     /// Marks, compacted.
     pub marks: TopicSpec,
+    /// What gateways look at.
+    pub interest: TopicSpec,
+    /// Frames: a partition per gateway.
+    pub frames: TopicSpec,
     /// Heartbeats whose append time tells the brokers' clock.
     pub clock: TopicSpec,
 }
@@ -80,11 +87,11 @@ impl TopicsSpec {
         if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
             return Err(SpecError::Empty(*topic));
         }
-        let [events, windows, marks, dlq] =
-            [&spec.events, &spec.windows, &spec.marks, &spec.dlq].map(|s| s.partitions);
-        match events == windows && events == marks && events == dlq {
+        let [events, windows, marks, dlq, interest] =
+            [&spec.events, &spec.windows, &spec.marks, &spec.dlq, &spec.interest].map(|s| s.partitions);
+        match [windows, marks, dlq, interest].iter().all(|n| *n == events) {
             true => Ok(spec),
-            false => Err(SpecError::Partitions { events, windows, marks, dlq }),
+            false => Err(SpecError::Partitions { events, windows, marks, dlq, interest }),
         }
     }
 
@@ -95,6 +102,8 @@ impl TopicsSpec {
             Topic::Windows => &self.windows,
             Topic::Dlq => &self.dlq,
             Topic::Marks => &self.marks,
+            Topic::Interest => &self.interest,
+            Topic::Frames => &self.frames,
         }
     }
 
@@ -104,9 +113,10 @@ impl TopicsSpec {
         ours.chain([(config.clock_topic(), &self.clock)]).collect()
     }
 
-    /// The same with another partition count of all but `clock`.
+    /// The same with another partition count of all but `frames` and `clock`.
     pub fn with_partitions(mut self, partitions: u32) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.marks, &mut self.dlq] {
+        let Self { events, windows, dlq, marks, interest, .. } = &mut self;
+        for spec in [events, windows, dlq, marks, interest] {
             spec.partitions = partitions;
         }
         self
@@ -114,7 +124,8 @@ impl TopicsSpec {
 
     /// The same for one broker: one replica, no setting that needs more.
     pub fn for_one_broker(mut self) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks, &mut self.clock] {
+        let Self { events, windows, dlq, marks, interest, frames, clock } = &mut self;
+        for spec in [events, windows, dlq, marks, interest, frames, clock] {
             spec.replication = 1;
             spec.config.remove("min.insync.replicas");
         }

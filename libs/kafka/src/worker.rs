@@ -11,11 +11,13 @@
 //! recovery.
 
 use crate::context::{MemberContext, Rebalance};
+use crate::follower::Follower;
 use crate::held::{HeldPartitions, Released};
 use crate::native::{BatchQueue, events_waiting};
 use crate::reader::{Reader, Stretch};
 use crate::registry::Registry;
 use crate::scout::{Found, Job, Scout, Whose};
+use crate::sender::Sender;
 use crate::txn::TxnThread;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig, connect};
@@ -58,6 +60,8 @@ pub struct KafkaWorker {
     txn: TxnThread,
     in_flight: bool,
     reader: Reader,
+    follower: Follower,
+    sender: Sender,
     failed: Option<String>,
     closed: bool,
     waker: Arc<Waker>,
@@ -98,7 +102,9 @@ impl KafkaWorker {
             .subscribe(&[&topic_name])
             .map_err(|e| ConnectError::refused(format!("subscribing to {topic_name}"), e))?;
         Ok(Self {
-            reader: Reader::new(config.clone(), group, registry.clone(), Arc::clone(&waker)),
+            reader: Reader::new(config.clone(), group.clone(), registry.clone(), Arc::clone(&waker)),
+            follower: Follower::new(config.clone(), group, Arc::clone(&waker)),
+            sender: Sender::new(config.clone(), Arc::clone(&waker)),
             registry,
             config: config.clone(),
             options,
@@ -124,6 +130,8 @@ impl KafkaWorker {
         any |= self.reader.pass(&self.scout, each)?;
         any |= self.flow(each)?;
         any |= self.ends(each);
+        any |= self.follower.pass(each);
+        any |= self.sender.pass(each);
         Ok(any)
     }
 
@@ -187,6 +195,7 @@ impl KafkaWorker {
                         continue;
                     }
                     any = true;
+                    leaving.iter().for_each(|partition| self.follower.cancel(*partition));
                     each(LogInput::Revoking { partitions: leaving, lost });
                 }
             }
@@ -224,6 +233,7 @@ impl KafkaWorker {
         }
         for partition in &staying {
             self.reader.cancel(*partition);
+            self.follower.cancel(*partition);
         }
         self.look_up(&staying)
     }
@@ -253,6 +263,7 @@ impl KafkaWorker {
 
     fn release(&mut self, partition: u32) -> Result<(), WorkerError> {
         self.reader.cancel(partition);
+        self.follower.cancel(partition);
         self.resume_in_client(partition)?;
         match self.partitions.release(partition) {
             Released::Waits => Ok(()),
@@ -332,6 +343,16 @@ impl Worker for KafkaWorker {
             LogAction::Pause { partition } => self.pause(partition, true),
             LogAction::Resume { partition } => self.pause(partition, false),
             LogAction::Commit(commit) => self.commit(commit),
+            LogAction::Follow { partition, topic, tail } => {
+                if self.partitions.held.get(&partition).is_some_and(|held| !held.leaving) {
+                    self.follower.follow(topic, partition, tail);
+                }
+                Ok(())
+            }
+            LogAction::Send(outputs) => {
+                self.sender.send(outputs);
+                Ok(())
+            }
             LogAction::Release { partition } => self.release(partition),
         }
     }

@@ -15,6 +15,7 @@
 
 mod address;
 mod appender;
+mod beside;
 mod clock;
 mod database;
 mod group;

@@ -7,6 +7,7 @@
 //! Transactions become visible as a whole, so a recovery read needs no commit markers and sees no aborted
 //! record, whether it asks for `committed_only` or not.
 
+use crate::beside::Beside;
 use crate::hub::{Expelled, GroupKey, Hub, MemberNews, TxnReply, Watch};
 use crate::log_file::{LOG_FILE, position};
 use crate::reader::LogReader;
@@ -30,6 +31,7 @@ pub struct LocalWorker {
     reader: LogReader,
     partitions: BTreeMap<u32, Held>,
     committing: bool,
+    beside: Beside,
     failed: Option<String>,
     _inner: Arc<Inner>, // keeps the log open
 }
@@ -41,6 +43,8 @@ struct Held {
     paused: bool,
     read: Option<RunningRead>,
     flow: Option<Flow>,
+    /// A topic that is followed, and the next offset of it.
+    follow: Option<(Topic, u64)>,
 }
 
 /// A recovery read on its way.
@@ -71,6 +75,7 @@ impl LocalWorker {
             reader,
             partitions: BTreeMap::new(),
             committing: false,
+            beside: Beside::default(),
             failed: None,
             _inner: inner,
         }
@@ -215,6 +220,33 @@ impl LocalWorker {
         told
     }
 
+    /// One chunk of every topic that is followed.
+    fn go_on_following(&mut self, each: Each<'_>) -> Result<bool, WorkerError> {
+        let follows = |(p, held): (&u32, &Held)| Some((*p, held.follow.filter(|_| !held.revoking)?));
+        let followed: Vec<(u32, (Topic, u64))> = self.partitions.iter().filter_map(follows).collect();
+        let mut told = false;
+        for (partition, (topic, at)) in followed {
+            let extent = self.hub.extent(topic, partition);
+            let at = at.max(extent.log_start);
+            if at >= extent.next {
+                continue;
+            }
+            let read = self.reader.read(topic, partition, at..extent.next);
+            let next = read.map_err(|e| self.read_failed(&e))?;
+            if let Some(held) = self.partitions.get_mut(&partition) {
+                held.follow = Some((topic, next));
+            }
+            if !self.reader.is_empty() {
+                let at_end = next >= extent.next;
+                self.reader.with_records(|records| {
+                    each(LogInput::Records { partition, topic, records, next, at_end })
+                });
+                told = true;
+            }
+        }
+        Ok(told)
+    }
+
     fn flowing(&self) -> Vec<(u32, Flow)> {
         let flows = |(p, held): (&u32, &Held)| match held.paused || held.revoking {
             true => None,
@@ -279,6 +311,8 @@ impl Worker for LocalWorker {
             told |= self.go_on_reading(each)?;
             told |= self.consume(each)?;
             told |= self.tell_ends(false, each);
+            told |= self.go_on_following(each)?;
+            told |= self.beside.tell(each);
             if told || Instant::now() >= deadline {
                 self.tell_ends(true, each);
                 return Ok(());
@@ -299,6 +333,13 @@ impl Worker for LocalWorker {
             LogAction::Pause { partition } => self.held(partition, "Pause")?.paused = true,
             LogAction::Resume { partition } => self.held(partition, "Resume")?.paused = false,
             LogAction::Commit(commit) => self.commit(commit)?,
+            LogAction::Follow { partition, topic, tail } => {
+                let next = self.hub.extent(topic, partition).next.saturating_sub(tail);
+                self.held(partition, "Follow")?.follow = Some((topic, next));
+            }
+            LogAction::Send(outputs) => {
+                self.beside.send(outputs, &self.queue, self.hub.extents().partitions())
+            }
             LogAction::Release { partition } => {
                 self.partitions.remove(&partition);
                 self.hub.release(self.id, partition);

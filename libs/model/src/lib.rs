@@ -1,9 +1,10 @@
-//! What an event, a batch, a window row and a mark are: plain values and the limits they must keep.
+//! What an event, a batch, a window row, a mark and a live frame are: plain values and the limits they must keep.
 //!
 //! Owns: the words of docs/semantics.md as types, topic names, the partitioner. Never: bytes on a wire
 //! (codec), rules about windows (window), a clock.
 
 mod batch;
+pub mod frame;
 mod ids;
 mod partition;
 mod reason;
@@ -12,6 +13,7 @@ mod stats;
 mod topic;
 
 pub use batch::{BatchError, EventBatch, FieldColumn};
+pub use frame::{Frame, FrameFlag, FrameKind, FrameStats, FrameWindow, Interest, Series, Want};
 pub use ids::{StreamIdError, check_field_name, check_stream_id};
 pub use partition::{murmur2, partition_of};
 pub use reason::{ClosedBy, DropReason};

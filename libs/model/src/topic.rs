@@ -1,7 +1,7 @@
 //! The topics of the system. Names are defaults; the prefix can be configured.
 
-/// A topic. Partitioned by stream id; `Windows` and `Marks` have as many partitions as `Events`, and a
-/// record about a stream goes to the SAME partition number in each.
+/// A topic. All but `Frames` are partitioned by stream id and have as many partitions as `Events`: a record
+/// about a stream goes to the SAME partition number in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     /// Batches of events, as ingest accepted them.
@@ -12,11 +12,16 @@ pub enum Topic {
     Dlq,
     /// Compacted: how far each quiet stream's rows have left.
     Marks,
+    /// What gateways look at, in the stream's partition.
+    Interest,
+    /// Snapshots of watched streams. The partition is the gateway's, not the stream's; nothing commits with it.
+    Frames,
 }
 
 impl Topic {
     /// Every topic, in order.
-    pub const ALL: &'static [Self] = &[Self::Events, Self::Windows, Self::Dlq, Self::Marks];
+    pub const ALL: &'static [Self] =
+        &[Self::Events, Self::Windows, Self::Dlq, Self::Marks, Self::Interest, Self::Frames];
 
     /// The name without prefix, e.g. `events`.
     pub const fn as_str(self) -> &'static str {
@@ -25,6 +30,8 @@ impl Topic {
             Self::Windows => "windows",
             Self::Dlq => "dlq",
             Self::Marks => "marks",
+            Self::Interest => "interest",
+            Self::Frames => "frames",
         }
     }
 }

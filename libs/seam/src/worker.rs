@@ -11,6 +11,8 @@
 //! Revoking{lost: false} ─► Commit (optional) ─► TxnDone ─► Release      Revoking{lost: true} ─► Release
 //! TxnDone{Aborted} ─► (nothing of any partition) ─► Assigned, for each that does not leave
 //! ```
+//! Beside it, and without any bearing on it: `Follow ─► Records …` of another topic, and `Send ─► Sent ─► Send …`
+//! outside every transaction. Neither waits for a commit, nor a commit for them.
 //! tests/scenarios/src/contract holds every log to this, case by case. What is not drawn here (a second
 //! `Commit`, a `Start` of a partition that is not held) a log may answer with [`WorkerError::Fatal`].
 
@@ -65,8 +67,8 @@ pub enum LogInput<'a> {
         /// The committed offset and the way back, if this group ever committed.
         committed: Option<Position>,
     },
-    /// Records of one partition, rising offsets: of the consumed topic after `Start`, or of the topic of
-    /// the running `Read`. May be empty with `at_end`.
+    /// Records of one partition, rising offsets: of the consumed topic after `Start`, of the topic of the
+    /// running `Read`, or of a followed topic. May be empty with `at_end`.
     Records {
         /// The partition.
         partition: u32,
@@ -106,6 +108,13 @@ pub enum LogInput<'a> {
         partitions: Vec<u32>,
         /// Already owned by somebody else.
         lost: bool,
+    },
+    /// What became of the last `Send`.
+    Sent {
+        /// The buffers, emptied, to be used again.
+        outputs: Outputs,
+        /// How many of its records are not known to be in the log.
+        dropped: usize,
     },
 }
 
@@ -183,6 +192,20 @@ pub enum LogAction {
     },
     /// Run one transaction. Not before the last one's `TxnDone`.
     Commit(Commit),
+    /// Bring what comes into a partition of another topic, beginning with about its newest `tail` records, until the
+    /// partition leaves or is assigned anew. Best effort and apart from everything else: a topic that is not there, or
+    /// a log that cannot be reached, brings nothing and stops nobody. `Pause` does not hold it up.
+    Follow {
+        /// The partition.
+        partition: u32,
+        /// The topic, another than the consumed one and those that are read.
+        topic: Topic,
+        /// How many records back.
+        tail: u64,
+    },
+    /// Append records outside every transaction, and not again if that fails. Not before the last one's `Sent`: who
+    /// has newer ones by then sends those. A record whose partition does not exist is dropped.
+    Send(Outputs),
     /// The partition may go; ends a `Revoking`. Unasked (a drain), the partition does not come back to this
     /// worker unless it leaves and joins again, and is free for others at `close` at the latest.
     Release {

@@ -44,13 +44,24 @@ impl Core {
 
     fn place_at(&mut self, met: &Met, batch: &EventBatch, by_arrival: bool, out: &mut Out<'_>) {
         if !by_arrival {
-            return self.place(met, batch, &batch.ts, out);
+            self.place(met, batch, &batch.ts, out);
+            return self.show(met, batch, &batch.ts);
         }
         let mut ts = std::mem::take(&mut self.scratch.ts);
         ts.clear();
         ts.resize(batch.len(), met.arrival);
         self.place(met, batch, &ts, out);
+        self.show(met, batch, &ts);
         self.scratch.ts = ts;
+    }
+
+    /// What gateways look at keeps its points.
+    #[inline]
+    fn show(&mut self, met: &Met, batch: &EventBatch, ts: &[i64]) {
+        if !self.watch.is_idle() {
+            let bytes_max = self.settings.watch.history_bytes_max;
+            self.watch.take(batch, ts, met.arrival, &self.settings.classes[met.class], bytes_max);
+        }
     }
 
     /// The common case in a few passes over the columns.

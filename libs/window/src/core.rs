@@ -4,7 +4,8 @@
 //! * a new partition: [`Core::new`]; one with a commit: [`Core::recover`] (see `recover.rs`);
 //! * [`Core::feed`] each record in log order, [`Core::advance`] to the position after it;
 //! * [`Core::tick`] on the metronome while no transaction is in flight, then [`Core::meta`] for the commit,
-//!   then [`Core::committed`] with what came back. An aborted transaction ends the core: recover a new one.
+//!   then [`Core::committed`] with what came back. An aborted transaction ends the core: recover a new one;
+//! * [`Core::hear`] what gateways look at, [`Core::frames`] on a clock of its own: neither changes anything above.
 //!
 //! Keeps: EK-WIN-1, EK-WIN-2, EK-WIN-3, EK-SUM-1, EK-LATE-0. Never: a clock, IO, another partition.
 
@@ -17,6 +18,7 @@ use crate::rows::RowEpochs;
 use crate::sabotage::Sabotage;
 use crate::settings::{Settings, SettingsError};
 use crate::stream::{NEVER, Stream};
+use crate::watch::Watch;
 use crate::wheel::Wheel;
 use crate::windows::Windows;
 use evenkeel_model::{ClosedBy, DropReason, EventBatch, Mark, WindowRow, WindowSpan};
@@ -43,6 +45,7 @@ pub struct Core {
     pub(crate) counters: Counters,
     pub(crate) recovered_ledger: Ledger,
     pub(crate) ahead: Ahead,
+    pub(crate) watch: Watch,
 }
 
 /// Which partition this is, and who works on it.
@@ -120,21 +123,25 @@ pub(crate) struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        let row = WindowRow {
-            stream_id: String::new(),
-            span: WindowSpan { size_ms: 1, window_id: 0 },
-            closed_by: ClosedBy::End,
-            max_ts: 0,
-            first_arrival: 0,
-            last_arrival: 0,
-            count: 0,
-            seqs: Vec::new(),
-            dropped: Vec::new(),
-            stats: Vec::new(),
-            events: None,
-        };
         let (admitted, refused, ts, moments, mark) = Default::default();
-        Self { admitted, refused, ts, moments, row, mark }
+        Self { admitted, refused, ts, moments, row: blank_row(), mark }
+    }
+}
+
+/// A row to be written over.
+pub(crate) fn blank_row() -> WindowRow {
+    WindowRow {
+        stream_id: String::new(),
+        span: WindowSpan { size_ms: 1, window_id: 0 },
+        closed_by: ClosedBy::End,
+        max_ts: 0,
+        first_arrival: 0,
+        last_arrival: 0,
+        count: 0,
+        seqs: Vec::new(),
+        dropped: Vec::new(),
+        stats: Vec::new(),
+        events: None,
     }
 }
 
@@ -161,6 +168,7 @@ impl Core {
             counters: Counters { rows: vec![[0; ClosedBy::ALL.len()]; sizes.len()], ..Counters::default() },
             recovered_ledger: Ledger::default(),
             ahead: Ahead::default(),
+            watch: Watch::default(),
             settings: settings.clone(),
             partition,
         })
@@ -348,9 +356,12 @@ impl Core {
         (self.clocks.log, self.clocks.live)
     }
 
-    /// Bytes in use by streams, marks and windows: what the budget is compared with.
+    /// Bytes in use by streams, marks, windows and what frames need: what the budget is compared with.
     pub fn used_bytes(&self) -> usize {
-        self.registry.used_bytes() + self.windows.used_bytes() + self.late.allocated_bytes()
+        self.registry.used_bytes()
+            + self.windows.used_bytes()
+            + self.late.allocated_bytes()
+            + self.watch.used_bytes()
     }
 
     /// Bytes allocated for all state of the partition.
@@ -360,6 +371,7 @@ impl Core {
             + self.late.allocated_bytes()
             + self.wheel.allocated_bytes()
             + self.rows.allocated_bytes()
+            + self.watch.allocated_bytes()
     }
 }
 

@@ -26,6 +26,7 @@ mod shape;
 mod slab;
 mod stream;
 mod tick;
+mod watch;
 mod wheel;
 mod windows;
 
@@ -40,3 +41,4 @@ pub use sabotage::plant;
 pub use seqset::{Held, SeqSet};
 pub use settings::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource, fits};
 pub use tick::{TickInput, TickReport};
+pub use watch::{FrameInput, GATEWAYS_MAX, INTEREST_MAX_MS, ROWS_KEPT, WatchCounters, WatchSettings};

@@ -150,10 +150,12 @@ impl Core {
         }
     }
 
-    /// The budget wants bytes back. Marks go first when they hold most of it (the floor rises early); else
-    /// the longest-silent streams lose their windows (as rows, the late path repairs them) and their state.
+    /// The budget wants bytes back. What is kept for frames goes first. Then marks, where they hold most of it
+    /// (the floor rises early); else the longest-silent streams lose their windows (as rows, the late path
+    /// repairs them) and their state.
     pub(crate) fn free_memory(&mut self, input: &TickInput, report: &mut TickReport, out: &mut Out<'_>) {
         let target = self.used_bytes().saturating_sub(input.free_bytes);
+        self.watch.drop_history(input.free_bytes);
         let marks_fill = |core: &Self| core.used_bytes() > target && core.registry.quiet_bytes() > target / 2;
         while marks_fill(self) && self.forget_first_mark() {}
         if marks_fill(self) {

@@ -1,5 +1,6 @@
 //! Settings of the windowing core, checked once so that the core cannot be given nonsense.
 
+use crate::watch::WatchSettings;
 use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX};
 
 /// How rows come about.
@@ -87,6 +88,8 @@ pub struct Settings {
     /// Whether a stream is wherever its records are, whatever their keys: for topics of other systems, whose producers
     /// must keep a stream in one partition for ever.
     pub trusts_partitions: bool,
+    /// Bounds of what is kept for live frames.
+    pub watch: WatchSettings,
 }
 
 /// What is wrong with settings.
@@ -141,6 +144,7 @@ impl Default for Settings {
             seq_intervals_max: 256,
             mark_refresh_ms: 30_000,
             trusts_partitions: false,
+            watch: WatchSettings::default(),
         }
     }
 }

@@ -198,6 +198,9 @@ impl Core {
         ledger.in_rows += window.count;
         let row = &mut self.scratch.row;
         window.write_row(&stream.id, size_ms, stream.max_ts, &self.windows.shapes, class.include_events, row);
+        if !self.watch.is_idle() {
+            self.watch.row_left(row, self.settings.watch.history_bytes_max);
+        }
         out(Output::Row(row));
         report.rows += 1;
         self.counters.rows[ledger_at][row.closed_by.index()] += 1;

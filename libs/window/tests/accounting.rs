@@ -2,7 +2,7 @@
 //! allocator of this test binary. Bounded memory rests on it.
 #![allow(unsafe_code)]
 
-use evenkeel_model::{EventBatch, FieldColumn};
+use evenkeel_model::{EventBatch, FieldColumn, FrameKind, Interest, Want};
 use evenkeel_window::{Class, Core, Output, Partition, Settings, TickInput};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -179,6 +179,27 @@ fn late() {
     m.check("late events after it", 5);
 }
 
+fn watched() {
+    let mut m = Measured::new(|s| s.watch.history_bytes_max = 32 << 20);
+    for stream in 0..200 {
+        let want = |kind, size_ms| Want { kind, size_ms, hz: 10.0 };
+        let wants = vec![want(FrameKind::Telemetry, 0), want(FrameKind::Windows, 5 * S)];
+        let stream_id = format!("fleet/device-{stream:07}");
+        let (gateway, expires_at_ms) = ("gateway-0".to_owned(), BASE + 60 * S);
+        let interest = Interest { stream_id, gateway, partition: 0, wants, expires_at_ms };
+        assert!(m.core.hear(BASE, &interest));
+    }
+    for second in 0..40 {
+        for stream in 0..200 {
+            m.send(stream, second * S, 50, 1);
+        }
+        m.tick(false);
+    }
+    let (_, bytes) = m.core.watched();
+    m.check("200 watched streams", 5);
+    assert!(bytes * 2 > m.really(), "mostly histories: {bytes} of {}", m.really());
+}
+
 fn everything_goes() {
     let mut m = Measured::new(|s| s.classes = vec![Class { idle_timeout_ms: S, ..Class::default() }]);
     for second in 0..10 {
@@ -213,5 +234,6 @@ fn the_core_knows_what_it_has_allocated() {
     many_windows_with_holes();
     raw_events();
     late();
+    watched();
     everything_goes();
 }

@@ -1,6 +1,8 @@
 //! Each rule of the core broken on purpose: the random histories notice every one. Needs the feature
 //! `sabotage`.
 
+#[path = "rules/look.rs"]
+mod look;
 #[path = "rules/random.rs"]
 mod random;
 #[path = "rules/world.rs"]

@@ -5,7 +5,7 @@ use crate::mapping::{MappingConfig, RecordsName, Routing};
 use evenkeel_chassis::memory::MemoryBudget;
 use evenkeel_chassis::units::{Ms, PositiveBytes, PositiveMs};
 use evenkeel_plan::{Fleet, plan};
-use evenkeel_window::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource};
+use evenkeel_window::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource, WatchSettings};
 use serde::{Deserialize, Serialize};
 
 /// The name of the section, and of the environment prefix.
@@ -66,6 +66,10 @@ pub struct Config {
     pub output_max: PositiveBytes,
     /// Streams the budget must hold; 0 = not checked.
     pub streams_expected: u64,
+    /// Streams of a partition that gateways may look at.
+    pub watched_streams_max: u32,
+    /// Points and rows kept for them, per partition.
+    pub history_max: PositiveBytes,
     /// When the log is shorter than recovery needs.
     pub cut_log: CutLog,
     /// What the records of the events topic are.
@@ -186,6 +190,10 @@ impl Config {
             open_windows_max: self.open_windows_max as usize,
             seq_intervals_max: self.seq_intervals_max as usize,
             mark_refresh_ms: self.mark_refresh.ms() as i64,
+            watch: WatchSettings {
+                streams_max: self.watched_streams_max as usize,
+                history_bytes_max: self.history_max.bytes() as usize,
+            },
             trusts_partitions: self.records == RecordsName::Json && self.mapping.routing == Routing::Trusted,
         };
         settings.check()?;

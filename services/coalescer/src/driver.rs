@@ -10,6 +10,7 @@
 use crate::encode::encode;
 use crate::event::{Event, Stop};
 use crate::feed::{Records, expect_after, feed};
+use crate::live::Live;
 use crate::recovery::{Cut, Recovery};
 use evenkeel_model::{EventBatch, Topic};
 #[cfg(feature = "sabotage")]
@@ -27,6 +28,8 @@ pub enum Input<'a> {
     Log(LogInput<'a>),
     /// The metronome.
     Tick,
+    /// The clock of the frames: whatever gateways look at and is due is sent. Has no bearing on anything else.
+    Frames,
     /// The input has ended for good: windows close with `closed_by = end`, over as many ticks as it takes.
     End,
     /// The process is asked to leave: last tick, commit, release.
@@ -84,6 +87,7 @@ pub struct Driver {
     turn: usize,
     paused: bool,
     batch: EventBatch,
+    pub(crate) live: Live,
     #[cfg(feature = "sabotage")]
     last_meta: BTreeMap<u32, (u64, CommitMeta)>,
 }
@@ -98,6 +102,8 @@ pub(crate) struct Held {
     pub at_end: bool,
     /// A record came since the last tick.
     pub busy: bool,
+    /// The last delivery reached the end of the log.
+    pub caught_up: bool,
 }
 
 impl Driver {
@@ -118,6 +124,7 @@ impl Driver {
             turn: 0,
             paused: false,
             batch: EventBatch::default(),
+            live: Live::default(),
             #[cfg(feature = "sabotage")]
             last_meta: BTreeMap::new(),
         }
@@ -129,6 +136,10 @@ impl Driver {
             Input::Log(LogInput::Assigned { partition, partitions, committed }) => {
                 self.assigned(partition, partitions, committed, out);
             }
+            Input::Log(LogInput::Records { partition, topic: Topic::Interest, records, .. }) => {
+                self.hear(now_ms, partition, records, out);
+            }
+            Input::Log(LogInput::Sent { outputs, dropped }) => self.sent(outputs, dropped, out),
             Input::Log(LogInput::Records { partition, topic, records, next, at_end }) => {
                 self.records(partition, topic, records, next, at_end, out);
             }
@@ -140,6 +151,7 @@ impl Driver {
                 self.revoking(now_ms, partitions, lost, out)
             }
             Input::Tick => self.tick(now_ms, out),
+            Input::Frames => self.frames(now_ms, out),
             Input::End => self.ending = true,
             Input::Drain => {
                 self.draining = true;
@@ -153,6 +165,11 @@ impl Driver {
     /// The live cores.
     pub fn cores(&self) -> impl Iterator<Item = (u32, &Core)> {
         self.held.iter().filter(|(_, h)| h.recovery.is_none()).map(|(p, h)| (*p, &h.core))
+    }
+
+    /// Whether anybody watches a stream of this worker.
+    pub fn is_watched(&self) -> bool {
+        self.held.values().any(|held| held.core.is_watched())
     }
 
     /// Bytes of state this worker may hold.
@@ -205,12 +222,14 @@ impl Driver {
                     core
                 });
                 out.push(Action::Log(LogAction::Start { partition, from: offset }));
+                self.follow(partition, out);
                 (core.map_err(RecoverError::from), None)
             }
         };
         match core {
             Ok(core) => {
-                self.held.insert(partition, Held { core, recovery, at_end: false, busy: false });
+                let held = Held { core, recovery, at_end: false, busy: false, caught_up: false };
+                self.held.insert(partition, held);
                 self.step_recovery(partition, out);
             }
             Err(error) => out.push(Action::Stop(Stop::Refused(error))),
@@ -252,6 +271,7 @@ impl Driver {
         }
         held.core.advance(next);
         held.at_end = at_end;
+        held.caught_up = at_end;
         held.busy |= !records.is_empty();
         self.pause_if_full(out);
     }
@@ -281,6 +301,7 @@ impl Driver {
         let imbalances = held.core.finish_recovery();
         out.push(Action::Say(Event::Recovered { partition, records, imbalances }));
         out.push(Action::Log(LogAction::Start { partition, from: Some(offset) }));
+        self.follow(partition, out);
     }
 
     /// One tick of every live core, one transaction.

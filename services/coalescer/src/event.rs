@@ -57,6 +57,17 @@ pub enum Event {
     TickMerged,
     /// A transaction was aborted; its partitions recover.
     Aborted(String),
+    /// A record of `interest` could not be decoded; it is passed over.
+    InterestUnreadable {
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// Why.
+        error: String,
+    },
+    /// So many frames are not known to have reached the log.
+    FramesDropped(usize),
     /// Partitions pause until the next tick: outputs or memory are at their bound.
     Paused,
 }

@@ -7,6 +7,7 @@ mod driver;
 mod encode;
 mod event;
 mod feed;
+mod live;
 mod mapping;
 mod recovery;
 mod run;

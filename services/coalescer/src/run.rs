@@ -47,19 +47,27 @@ pub enum RunError {
 /// Longest wait for the log: how soon a drain or an end is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// How often frames are looked for: the highest rate a gateway can ask for.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Runs one worker on this thread until it is drained or fails. Bounded work per turn: one poll, at most one
-/// tick.
+/// tick, at most one round of frames.
 pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Result<(), RunError> {
     let start = Instant::now();
     let interval = Duration::from_millis(options.settings.interval_ms.unsigned_abs());
     let mut metronome = Metronome::new(Duration::ZERO, interval)?;
+    let mut frame_clock = Metronome::new(Duration::ZERO, FRAME_INTERVAL)?;
     let mut driver = Driver::new(options);
     let mut watch = Watch::new(control.emitter.clone(), control.status.clone());
     let mut spans = Spans::new(control.emitter.traced(), control.log_system);
     let mut actions = Vec::new();
     let (mut told_end, mut told_drain) = (false, false);
     loop {
-        let wait = metronome.deadline().saturating_sub(start.elapsed()).min(WAIT_MAX);
+        let mut deadline = metronome.deadline();
+        if driver.is_watched() {
+            deadline = deadline.min(frame_clock.deadline());
+        }
+        let wait = deadline.saturating_sub(start.elapsed()).min(WAIT_MAX);
         worker.poll(wait, &mut |input| {
             spans.hear(&input);
             driver.apply(now_ms(), Input::Log(input), &mut actions);
@@ -80,6 +88,12 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
             let stop = perform(worker, &mut actions, &mut watch, &mut spans)?;
             watch.ticked(&driver, tick.jitter, began.elapsed());
             if let Some(stop) = stop {
+                return finish(worker, stop);
+            }
+        }
+        if frame_clock.tick(start.elapsed()).is_some() && driver.is_watched() {
+            driver.apply(now_ms(), Input::Frames, &mut actions);
+            if let Some(stop) = perform(worker, &mut actions, &mut watch, &mut spans)? {
                 return finish(worker, stop);
             }
         }

@@ -6,7 +6,7 @@ use evenkeel_model::{ClosedBy, DropReason};
 use evenkeel_seam::{Ledger, SizeLedger};
 use evenkeel_telemetry::names::coalescer as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, event};
-use evenkeel_window::Counters;
+use evenkeel_window::{Counters, WatchCounters};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,6 +70,16 @@ event! {
     }
 }
 
+event! {
+    /// Somebody else writes into the topic.
+    struct InterestUnreadable<'a> WARN "coalescer.interest.unreadable" "a record of interest cannot be decoded; it is passed over" {
+        values { partition: u32, offset: u64 }
+        shown { error: &'a dyn std::fmt::Display }
+        limit("", 10_000);
+        counts(names::INTEREST_REFUSED, [], 1);
+    }
+}
+
 /// How a worker stands, after its last tick.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
@@ -105,6 +115,14 @@ pub struct Status {
     pub positions: BTreeMap<u32, u64>,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Streams that gateways look at, and how many may be.
+    pub watched: u64,
+    /// See `watched`.
+    pub watched_limit: u64,
+    /// Bytes kept for live frames; part of `used_bytes`.
+    pub history_bytes: u64,
+    /// Frames that are not known to have reached the log.
+    pub frames_dropped: u64,
 }
 
 /// A status shared with others.
@@ -140,6 +158,7 @@ pub struct Watch {
 struct Seen {
     ledger: Ledger,
     counters: Counters,
+    live: WatchCounters,
 }
 
 impl Watch {
@@ -189,6 +208,14 @@ impl Watch {
                 Aborted { error }.emit(&self.emitter);
             }
             Event::Paused => Paused {}.emit(&self.emitter),
+            Event::InterestUnreadable { partition, offset, error } => {
+                let (partition, offset) = (*partition, *offset);
+                InterestUnreadable { partition, offset, error }.emit(&self.emitter);
+            }
+            Event::FramesDropped(frames) => {
+                self.status.frames_dropped += *frames as u64;
+                self.emitter.metrics().counter(&names::FRAMES, ["dropped"]).add(*frames as u64);
+            }
         }
     }
 
@@ -210,6 +237,7 @@ impl Watch {
             ticks_merged: self.status.ticks_merged,
             rows: std::mem::take(&mut self.status.rows),
             undecodable: self.status.undecodable,
+            frames_dropped: self.status.frames_dropped,
             jitter,
             ..Status::default()
         };
@@ -221,13 +249,18 @@ impl Watch {
             status.windows += windows as u64;
             status.used_bytes += core.used_bytes() as u64;
             status.allocated_bytes += core.allocated_bytes() as u64;
+            let (watched, history_bytes) = core.watched();
+            status.watched += watched as u64;
+            status.watched_limit += core.watched_max() as u64;
+            status.history_bytes += history_bytes as u64;
             status.positions.insert(partition, core.position());
             add(&mut status.ledger, core.ledger());
-            let seen = self.seen.entry(partition).or_insert_with(|| Seen {
-                ledger: core.ledger_at_recovery().clone(),
-                counters: Counters::default(),
-            });
+            let seen = self
+                .seen
+                .entry(partition)
+                .or_insert_with(|| Seen { ledger: core.ledger_at_recovery().clone(), ..Seen::default() });
             export(&self.emitter, seen, core.ledger(), core.counters(), &mut status.rows);
+            export_live(&self.emitter, &mut seen.live, core.watch_counters());
         }
         self.gauges(&status);
         self.cell.set(status.clone());
@@ -240,6 +273,9 @@ impl Watch {
         metrics.gauge(&names::MARKS, []).set_count(status.quiet_streams);
         metrics.gauge(&names::WINDOWS_OPEN, []).set_count(status.windows);
         metrics.gauge(&names::MEMORY_USED, ["state"]).set_count(status.used_bytes);
+        metrics.gauge(&names::MEMORY_USED, ["history"]).set_count(status.history_bytes);
+        metrics.gauge(&names::WATCHED, []).set_count(status.watched);
+        metrics.gauge(&names::WATCHED_LIMIT, []).set_count(status.watched_limit);
         metrics.gauge(&names::MEMORY_USED, ["allocated"]).set_count(status.allocated_bytes);
         metrics.gauge(&names::MEMORY_BUDGET, []).set_count(status.budget_bytes);
         metrics.gauge(&names::PARTITIONS, ["live"]).set_count(status.live as u64);
@@ -302,4 +338,13 @@ fn export(
     metrics.counter(&names::LATE_RECORDS, []).add(counters.late_records - seen.counters.late_records);
     seen.ledger = ledger.clone();
     seen.counters = counters.clone();
+}
+
+/// The same for live frames.
+fn export_live(emitter: &Emitter, seen: &mut WatchCounters, now: WatchCounters) {
+    let metrics = emitter.metrics();
+    let old = std::mem::replace(seen, now);
+    metrics.counter(&names::FRAMES, ["made"]).add(now.frames - old.frames);
+    metrics.counter(&names::INTEREST_REFUSED, []).add(now.refused - old.refused);
+    metrics.counter(&names::HISTORY_DROPPED, []).add(now.points_dropped - old.points_dropped);
 }

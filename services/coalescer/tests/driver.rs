@@ -83,6 +83,7 @@ fn commit_of(actions: Vec<Action>) -> Option<Commit> {
 fn log_actions(actions: &[Action]) -> Vec<String> {
     let text = |a: &Action| match a {
         Action::Log(LogAction::Commit(_)) => Some("Commit".to_owned()),
+        Action::Log(LogAction::Follow { .. }) => None, // see frames.rs
         Action::Log(action) => Some(format!("{action:?}")),
         Action::Stop(stop) => Some(format!("{stop:?}")),
         Action::Say(_) => None,

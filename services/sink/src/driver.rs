@@ -150,7 +150,7 @@ impl Driver {
             Input::Log(LogInput::Records { partition, topic: Topic::Windows, records, next, .. }) => {
                 self.records(partition, records, next, out);
             }
-            Input::Log(LogInput::Records { .. } | LogInput::ReadDone { .. }) => {}
+            Input::Log(LogInput::Records { .. } | LogInput::ReadDone { .. } | LogInput::Sent { .. }) => {}
             Input::Log(LogInput::TxnDone { result, outputs }) => self.txn_done(result, outputs, out),
             Input::Log(LogInput::Revoking { partitions, lost }) => self.revoking(partitions, lost, out),
             Input::Row(id, result) => self.row_result(now_ms, id, result, out),

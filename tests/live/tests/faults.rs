@@ -12,6 +12,8 @@ mod collector;
 mod cut;
 #[path = "faults/foreign.rs"]
 mod foreign;
+#[path = "faults/frames.rs"]
+mod frames;
 #[path = "faults/load.rs"]
 mod load;
 #[path = "faults/logins.rs"]

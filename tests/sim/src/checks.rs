@@ -38,6 +38,8 @@ pub struct Seen {
     pub fenced: u64,
     /// Workers that lost partitions without being asked (zombies that woke up).
     pub lost: u64,
+    /// Live frames that reached the log.
+    pub frames: u64,
 }
 
 /// Violations kept per run: the first ones tell the story.

@@ -1,6 +1,7 @@
 //! A scenario's settings as the services take them.
 
 use evenkeel_scenarios::Settings;
+use evenkeel_window::WatchSettings;
 use evenkeel_window::{Class, TimeSource};
 
 /// The core's settings.
@@ -26,5 +27,6 @@ pub fn core_settings(settings: &Settings) -> evenkeel_window::Settings {
         seq_intervals_max: settings.seq_intervals_max,
         mark_refresh_ms: settings.mark_refresh_ms,
         trusts_partitions: false,
+        watch: WatchSettings::default(),
     }
 }

@@ -8,6 +8,7 @@ mod bounded;
 mod checks;
 mod config;
 mod evidence;
+mod gateway;
 pub mod log;
 mod process;
 mod run;

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const COALESCERS: &str = "coalescer";
 /// The sinks' consumer group.
 pub const SINKS: &str = "sink";
+/// How often frames are looked for, ms.
+const FRAME_INTERVAL_MS: i64 = 250;
 
 /// What became of a process in one turn.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub struct Coalescer {
     watched: Watched,
     worker: SimWorker,
     metronome: Metronome,
+    frame_clock: Metronome,
     told_end: bool,
     told_drain: bool,
 }
@@ -152,6 +155,7 @@ impl Around<'_> {
                     commit.positions.iter().map(brief).collect::<Vec<_>>()
                 )
             }
+            LogAction::Send(outputs) => format!("Send {} records", outputs.len()),
             other => format!("{other:?}"),
         };
         self.log.cluster().note_of(name, &what);
@@ -186,6 +190,7 @@ impl Coalescer {
                 interval_ms: settings.interval_ms,
                 next_ms: now_ms + settings.interval_ms,
             },
+            frame_clock: Metronome { interval_ms: FRAME_INTERVAL_MS, next_ms: now_ms },
             told_end: false,
             told_drain: false,
         }
@@ -206,10 +211,15 @@ impl Coalescer {
             self.watched.apply(now_ms, coalescer::Input::Drain, around);
         }
         let turn = self.perform(around);
-        if turn != Turn::Alive || !self.metronome.is_due(now_ms) {
+        if turn != Turn::Alive {
             return turn;
         }
-        self.watched.apply(now_ms, coalescer::Input::Tick, around);
+        if self.frame_clock.is_due(now_ms) && self.watched.driver.is_watched() {
+            self.watched.apply(now_ms, coalescer::Input::Frames, around);
+        }
+        if self.metronome.is_due(now_ms) {
+            self.watched.apply(now_ms, coalescer::Input::Tick, around);
+        }
         self.perform(around)
     }
 
@@ -217,7 +227,9 @@ impl Coalescer {
         for action in std::mem::take(&mut self.watched.actions) {
             match action {
                 coalescer::Action::Log(action) => {
-                    if around.burns() {
+                    // What is beside the transactions is no step of any of them.
+                    let beside = matches!(action, LogAction::Follow { .. } | LogAction::Send(_));
+                    if !beside && around.burns() {
                         return Turn::Died;
                     }
                     around.note(&self.name, &action);

@@ -2,6 +2,7 @@
 
 use crate::checks::Seen;
 use crate::evidence::evidence_of;
+use crate::gateway::check_frames;
 use crate::trace::Trace;
 use crate::world::World;
 use evenkeel_model::StoredRow;
@@ -52,6 +53,9 @@ pub fn run(scenario: &Scenario) -> Report {
     }
     let evidence = evidence_of(&world.log);
     world.checks.conclude(&evidence.published);
+    let (frames, wrong) = check_frames(&world.log);
+    world.checks.seen.frames = frames;
+    wrong.into_iter().for_each(|what| world.checks.report(Rule::Recovery, what));
     let stored: Vec<_> = world.store.get().rows().cloned().collect();
     let finding = evidence.judge(&scenario.settings, stored.clone(), &BTreeSet::new());
     let mut violations = world.checks.found().to_vec();

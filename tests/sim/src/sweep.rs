@@ -99,6 +99,7 @@ impl Totals {
         self.seen.aborted += report.seen.aborted;
         self.seen.fenced += report.seen.fenced;
         self.seen.lost += report.seen.lost;
+        self.seen.frames += report.seen.frames;
         self.compared += report.compared as u64;
         self.undetermined += report.undetermined as u64;
     }
@@ -112,14 +113,18 @@ impl fmt::Display for Totals {
              {} histories compared with a run without faults",
             self.histories, self.failed, self.rows, self.late, self.compared, self.twins
         )?;
-        let Seen { recoveries, interrupted, aborted, fenced, lost } = self.seen;
+        let Seen { recoveries, interrupted, aborted, fenced, lost, frames } = self.seen;
         writeln!(
             f,
             "{} faults; {recoveries} recoveries, {interrupted} of them interrupted by a rebalance; {aborted} \
              transactions aborted, {fenced} workers fenced, {lost} times a worker woke up to find its partitions gone",
             self.faults
         )?;
-        write!(f, "skipped: {} windows with too many diverted events", self.undetermined)?;
+        write!(
+            f,
+            "{frames} live frames; skipped: {} windows with too many diverted events",
+            self.undetermined
+        )?;
         for (rule, count) in &self.by_rule {
             write!(f, "\n{:>6}  {}", count, rule.id())?;
         }

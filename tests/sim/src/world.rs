@@ -4,6 +4,7 @@
 //! knowledge of what is right (that is tests/scenarios' part).
 
 use crate::checks::Checks;
+use crate::gateway::Gateway;
 use crate::log::{Record, SimLog};
 use crate::process::{Around, COALESCERS, Coalescer, Process, SINKS, Sink, Turn};
 use crate::store::SimStore;
@@ -43,6 +44,7 @@ pub struct World {
     /// What was seen meanwhile.
     pub checks: Checks,
     devices: Devices,
+    gateway: Gateway,
     /// Accepted by ingest, not in the log yet: the log is away.
     held: VecDeque<(u32, Record)>,
     coalescers: Vec<Seat>,
@@ -65,6 +67,7 @@ impl World {
             store: SimStore::new(start_ms),
             checks: Checks::new(settings),
             devices: Devices::default(),
+            gateway: Gateway::default(),
             held: VecDeque::new(),
             coalescers: (0..3).map(|_| Seat::default()).collect(),
             sinks: (0..2).map(|_| Seat::default()).collect(),
@@ -138,6 +141,7 @@ impl World {
         let partition = if misroute { (owner + 1) % partitions } else { owner };
         let mut value = Vec::new();
         encode_batch(batch, &mut value);
+        self.gateway.look(&self.log, &batch.stream_id);
         self.append(partition, batch.stream_id.as_bytes(), value);
     }
 

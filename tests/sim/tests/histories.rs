@@ -22,7 +22,8 @@ fn random_histories_break_no_rule_and_are_not_idle() {
             && seen.interrupted > 10
             && seen.aborted > 50
             && seen.fenced > 5
-            && seen.lost > 5,
+            && seen.lost > 5
+            && seen.frames > 5_000,
         "{totals}"
     );
 }

@@ -19,6 +19,7 @@ enum Heard {
     Committed,
     Aborted,
     Revoking(Vec<u32>, bool),
+    Sent(usize),
 }
 
 fn hear(input: LogInput<'_>) -> Heard {
@@ -33,6 +34,7 @@ fn hear(input: LogInput<'_>) -> Heard {
         LogInput::TxnDone { result: TxnResult::Aborted { .. }, .. } => Heard::Aborted,
         LogInput::TxnDone { result: TxnResult::Committed(_), .. } => Heard::Committed,
         LogInput::Revoking { partitions, lost } => Heard::Revoking(partitions, lost),
+        LogInput::Sent { dropped, .. } => Heard::Sent(dropped),
     }
 }
 

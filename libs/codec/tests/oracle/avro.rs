@@ -5,7 +5,10 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use evenkeel_codec::schema;
-use evenkeel_model::{EventBatch, FieldStats, LateRecord, Mark, SeqRange, StoredRow, WindowRow, WindowSpan};
+use evenkeel_model::{
+    EventBatch, FieldStats, Frame, FrameKind, FrameWindow, Interest, LateRecord, Mark, SeqRange, Series,
+    StoredRow, WindowRow, WindowSpan,
+};
 
 /// What the library reads from a record of ours; its header must name `of`, and it must end where the
 /// library stops.
@@ -203,5 +206,80 @@ pub fn stored(stored: &StoredRow) -> Value {
         ("revision", Value::Int(stored.revision as i32)),
         ("late_offset", Value::Long(stored.late_offset)),
         ("row", Value::Bytes(write(&schema::WINDOW_ROW, row(&stored.row)))),
+    ])
+}
+
+fn kind(kind: FrameKind) -> Value {
+    Value::Enum(kind as u32, kind.as_str().to_owned())
+}
+
+pub fn interest(interest: &Interest) -> Value {
+    let want = |want: &evenkeel_model::Want| {
+        record(vec![
+            ("kind", kind(want.kind)),
+            ("size_ms", Value::Long(want.size_ms)),
+            ("hz", Value::Double(want.hz)),
+        ])
+    };
+    record(vec![
+        ("stream_id", text(&interest.stream_id)),
+        ("gateway", text(&interest.gateway)),
+        ("partition", Value::Int(interest.partition as i32)),
+        ("wants", Value::Array(interest.wants.iter().map(want).collect())),
+        ("expires_at_ms", Value::Long(interest.expires_at_ms)),
+    ])
+}
+
+fn series(series: &Series) -> Value {
+    record(vec![
+        ("name", text(&series.name)),
+        ("ts_first", Value::Long(series.ts.first().copied().unwrap_or(0))),
+        ("ts_steps", steps(&series.ts, false)),
+        ("values", Value::Array(series.values.iter().map(|value| Value::Double(*value)).collect())),
+    ])
+}
+
+fn frame_window(window: &FrameWindow) -> Value {
+    let stats = window.stats.iter().map(|stats| {
+        record(vec![
+            ("name", text(&stats.name)),
+            ("count", unsigned(stats.count)),
+            ("min", Value::Double(stats.min)),
+            ("max", Value::Double(stats.max)),
+            ("mean", Value::Double(stats.mean)),
+            ("last", Value::Double(stats.last)),
+        ])
+    });
+    let closed_by = window.closed_by.map(|by| Value::Enum(by.index() as u32, by.as_str().to_owned()));
+    record(vec![
+        ("size_ms", Value::Long(window.size_ms)),
+        ("t_start", Value::Long(window.t_start)),
+        ("closed_by", optional(closed_by)),
+        ("count", unsigned(window.count)),
+        ("missing", unsigned(window.missing)),
+        ("stats", Value::Array(stats.collect())),
+    ])
+}
+
+pub fn frame(frame: &Frame) -> Value {
+    let flag = |flag: &evenkeel_model::FrameFlag| Value::Enum(flag.index() as u32, flag.as_str().to_owned());
+    record(vec![
+        ("stream_id", text(&frame.stream_id)),
+        ("kind", kind(frame.kind)),
+        ("size_ms", Value::Long(frame.size_ms)),
+        ("epoch", unsigned(frame.epoch)),
+        ("seq", unsigned(frame.seq)),
+        ("ts_ms", Value::Long(frame.ts_ms)),
+        ("source", text(&frame.source)),
+        ("watermark", optional(frame.watermark.map(Value::Long))),
+        ("flags", Value::Array(frame.flags.iter().map(flag).collect())),
+        ("last_ts", optional(frame.last_ts.map(Value::Long))),
+        ("last_arrival_ms", optional(frame.last_arrival_ms.map(Value::Long))),
+        ("events_per_s", Value::Double(frame.events_per_s)),
+        ("missing", unsigned(frame.missing)),
+        ("from_ms", Value::Long(frame.from_ms)),
+        ("to_ms", Value::Long(frame.to_ms)),
+        ("series", Value::Array(frame.series.iter().map(series).collect())),
+        ("windows", Value::Array(frame.windows.iter().map(frame_window).collect())),
     ])
 }

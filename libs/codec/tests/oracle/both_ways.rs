@@ -2,8 +2,9 @@
 
 use crate::{avro, values};
 use evenkeel_codec::{
-    RowHead, WindowRecord, decode_batch, decode_mark, decode_row_head, decode_stored, decode_window_record,
-    encode_batch, encode_late, encode_mark, encode_row, encode_stored, schema,
+    RowHead, WindowRecord, decode_batch, decode_frame, decode_interest, decode_mark, decode_row_head,
+    decode_stored, decode_window_record, encode_batch, encode_frame, encode_interest, encode_late,
+    encode_mark, encode_row, encode_stored, schema,
 };
 use evenkeel_model::{EventBatch, FieldColumn};
 use proptest::prelude::*;
@@ -76,6 +77,22 @@ proptest! {
         prop_assert_eq!(&record, &theirs);
         prop_assert_eq!(avro::read(&schema::MARK, &record), avro::mark(&mark));
         prop_assert_eq!(decode_mark(&record), Ok(mark));
+    }
+
+    #[test]
+    fn interests(interest in values::interest()) {
+        let record = ours(|out| encode_interest(&interest, out));
+        prop_assert_eq!(&record, &avro::write(&schema::INTEREST, avro::interest(&interest)));
+        prop_assert_eq!(avro::read(&schema::INTEREST, &record), avro::interest(&interest));
+        prop_assert_eq!(decode_interest(&record), Ok(interest));
+    }
+
+    #[test]
+    fn frames(frame in values::frame()) {
+        let record = ours(|out| encode_frame(&frame, out));
+        prop_assert_eq!(&record, &avro::write(&schema::FRAME, avro::frame(&frame)));
+        prop_assert_eq!(avro::read(&schema::FRAME, &record), avro::frame(&frame));
+        prop_assert_eq!(decode_frame(&record), Ok(frame));
     }
 
     #[test]

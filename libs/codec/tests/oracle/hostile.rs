@@ -3,8 +3,9 @@
 
 use crate::values;
 use evenkeel_codec::{
-    DecodeError, decode_batch, decode_mark, decode_row_head, decode_stored, decode_window_record,
-    encode_batch, encode_late, encode_mark, encode_row, encode_stored, schema,
+    DecodeError, decode_batch, decode_frame, decode_interest, decode_mark, decode_row_head, decode_stored,
+    decode_window_record, encode_batch, encode_frame, encode_interest, encode_late, encode_mark, encode_row,
+    encode_stored, schema,
 };
 use evenkeel_model::{BatchError, EventBatch, FieldColumn, StreamIdError};
 use proptest::prelude::*;
@@ -20,6 +21,8 @@ fn read_as_anything(record: &[u8]) {
     let _ = decode_row_head(record);
     let _ = decode_mark(record);
     let _ = decode_stored(record);
+    let _ = decode_interest(record);
+    let _ = decode_frame(record);
 }
 
 fn records() -> impl Strategy<Value = Vec<u8>> {
@@ -34,6 +37,8 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
         values::late().prop_map(|late| written(late, encode_late)),
         values::mark().prop_map(|mark| written(mark, encode_mark)),
         values::stored().prop_map(|stored| written(stored, encode_stored)),
+        values::interest().prop_map(|interest| written(interest, encode_interest)),
+        values::frame().prop_map(|frame| written(frame, encode_frame)),
     ]
 }
 
@@ -60,7 +65,13 @@ proptest! {
     }
 
     #[test]
-    fn every_cut_is_refused(batch in values::batch(), row in values::row(), mark in values::mark()) {
+    fn every_cut_is_refused(
+        batch in values::batch(),
+        row in values::row(),
+        mark in values::mark(),
+        interest in values::interest(),
+        frame in values::frame(),
+    ) {
         let mut record = Vec::new();
         encode_batch(&batch, &mut record);
         for end in 0..record.len() {
@@ -77,6 +88,16 @@ proptest! {
         encode_mark(&mark, &mut record);
         for end in 0..record.len() {
             prop_assert!(decode_mark(&record[..end]).is_err());
+        }
+        record.clear();
+        encode_interest(&interest, &mut record);
+        for end in 0..record.len() {
+            prop_assert!(decode_interest(&record[..end]).is_err());
+        }
+        record.clear();
+        encode_frame(&frame, &mut record);
+        for end in 0..record.len() {
+            prop_assert!(decode_frame(&record[..end]).is_err());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Random values of the model: any shape the contract allows, with small and extreme numbers.
 
 use evenkeel_model::{
-    ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, LateRecord, Mark, SeqRange, StoredRow,
-    WindowRow, WindowSpan,
+    ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, Frame, FrameFlag, FrameKind, FrameStats,
+    FrameWindow, Interest, LateRecord, Mark, SeqRange, Series, StoredRow, Want, WindowRow, WindowSpan,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -186,4 +186,96 @@ pub fn stored() -> impl Strategy<Value = StoredRow> {
         revision,
         late_offset,
     })
+}
+
+fn kind() -> impl Strategy<Value = FrameKind> {
+    proptest::sample::select(FrameKind::ALL)
+}
+
+pub fn interest() -> impl Strategy<Value = Interest> {
+    let hz = proptest::num::f64::POSITIVE | proptest::num::f64::NORMAL;
+    let want = (kind(), any::<i64>(), hz.prop_map(f64::abs)).prop_map(|(kind, size_ms, hz)| Want {
+        kind,
+        size_ms,
+        hz,
+    });
+    (stream_id(), "[a-z0-9-]{1,20}", 0..=i32::MAX as u32, vec(want, 0..=16), any::<i64>()).prop_map(
+        |(stream_id, gateway, partition, wants, expires_at_ms)| Interest {
+            stream_id,
+            gateway,
+            partition,
+            wants,
+            expires_at_ms,
+        },
+    )
+}
+
+fn points() -> impl Strategy<Value = Vec<Series>> {
+    let one = vec((0..4_000_000_000_000i64, number()), 0..30);
+    btree_map(field_name(), one, 0..5).prop_map(|named| {
+        let series = |(name, mut points): (String, Vec<(i64, f64)>)| {
+            points.sort_by_key(|(ts, _)| *ts);
+            let (ts, values) = points.into_iter().unzip();
+            Series { name, ts, values }
+        };
+        named.into_iter().map(series).collect()
+    })
+}
+
+fn frame_window() -> impl Strategy<Value = FrameWindow> {
+    let stats = btree_map(field_name(), (any::<u64>(), vec(number(), 4)), 0..4).prop_map(|named| {
+        let field = |(name, (count, v)): (String, (u64, Vec<f64>))| FrameStats {
+            name,
+            count,
+            min: v[0],
+            max: v[1],
+            mean: v[2],
+            last: v[3],
+        };
+        named.into_iter().map(field).collect()
+    });
+    let closed_by = option::of(proptest::sample::select(ClosedBy::ALL));
+    (any::<[i64; 2]>(), closed_by, any::<[u64; 2]>(), stats).prop_map(
+        |([size_ms, t_start], closed_by, [count, missing], stats)| FrameWindow {
+            size_ms,
+            t_start,
+            closed_by,
+            count,
+            missing,
+            stats,
+        },
+    )
+}
+
+pub fn frame() -> impl Strategy<Value = Frame> {
+    let flags = btree_set(proptest::sample::select(FrameFlag::ALL), 0..6);
+    let head = (stream_id(), kind(), "[a-z0-9-]{1,20}", any::<[u64; 3]>(), any::<[i64; 4]>());
+    let known = (option::of(any::<i64>()), option::of(any::<i64>()), option::of(any::<i64>()), number());
+    (head, known, flags, points(), vec(frame_window(), 0..5)).prop_map(
+        |(
+            (stream_id, kind, source, [epoch, seq, missing], [size_ms, ts_ms, from_ms, to_ms]),
+            (watermark, last_ts, last_arrival_ms, events_per_s),
+            flags,
+            series,
+            windows,
+        )| Frame {
+            stream_id,
+            kind,
+            size_ms,
+            epoch,
+            seq,
+            ts_ms,
+            source,
+            watermark,
+            flags: flags.into_iter().collect(),
+            last_ts,
+            last_arrival_ms,
+            events_per_s,
+            missing,
+            from_ms,
+            to_ms,
+            series,
+            windows,
+        },
+    )
 }

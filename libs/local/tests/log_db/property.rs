@@ -94,6 +94,8 @@ fn options() -> LocalOptions {
             events: TopicRetention { age_ms: age, bytes: Some(EVENTS_MAX_BYTES) },
             windows: TopicRetention { age_ms: age, bytes: None },
             dlq: TopicRetention::default(),
+            interest: TopicRetention::default(),
+            frames: TopicRetention::default(),
             ..Retention::default()
         },
         ..LocalOptions::default()

@@ -45,6 +45,16 @@ crate::metrics! {
         "From handing a transaction over to its outcome.";
     gauge PARTITIONS "evenkeel.coalescer.partitions" "{partition}" ["state"]
         "Partitions held, by state.";
+    counter FRAMES "evenkeel.coalescer.frames" "{frame}" ["outcome"]
+        "Live frames, one per gateway: made, and those of them not known to have reached the log (dropped).";
+    gauge WATCHED "evenkeel.coalescer.watched" "{stream}" []
+        "Streams that gateways look at.";
+    gauge WATCHED_LIMIT "evenkeel.coalescer.watched.limit" "{stream}" []
+        "Streams that gateways may look at in the partitions held.";
+    counter INTEREST_REFUSED "evenkeel.coalescer.interest.refused" "{record}" []
+        "Records of interest that found a full table or could not be read.";
+    counter HISTORY_DROPPED "evenkeel.coalescer.history.dropped" "{point}" []
+        "Points for live frames that a bound took; no aggregate lacks them.";
     gauge CONSUMER_LAG "evenkeel.coalescer.consumer.lag" "{record}" ["topic"]
         "Records in the log that were not consumed yet, sum over the partitions held.";
 }

@@ -1,13 +1,14 @@
 //! Random histories against the plain reference model of tests/scenarios: devices of every kind, random
 //! ticks, commits, aborts and crashes. A failure prints its seed.
 
+use crate::look::look;
 use crate::world::{Refusal, World, input, refused};
 use evenkeel_model::DropReason;
 use evenkeel_scenarios::{
     CommitSeen, LedgerWatch, Reference, Rng, START_MS, Settings as Small, Step, Timeline, check_origin,
     check_published, history::traffic, judge,
 };
-use evenkeel_window::{Class, Settings, TickInput};
+use evenkeel_window::{Class, Settings, TickInput, WatchSettings};
 
 /// The small settings of the scenarios, for a core.
 pub fn core_settings(small: &Small) -> Settings {
@@ -30,6 +31,7 @@ pub fn core_settings(small: &Small) -> Settings {
         seq_intervals_max: small.seq_intervals_max,
         mark_refresh_ms: small.mark_refresh_ms,
         trusts_partitions: false,
+        watch: WatchSettings { streams_max: 6, history_bytes_max: 20_000 },
     }
 }
 
@@ -44,6 +46,11 @@ pub enum Trouble {
 
 /// Plays the history of a seed to its rest. Violations as text.
 pub fn play(seed: u64, facts: bool, trouble: Trouble) -> (World, Vec<String>) {
+    play_watched(seed, facts, trouble, seed % 2 == 1)
+}
+
+/// The same; somebody watches, or nobody.
+pub fn play_watched(seed: u64, facts: bool, trouble: Trouble, watched: bool) -> (World, Vec<String>) {
     let rng = Rng::new(seed);
     let mut small = Small { partitions: 1, ..Small::small(&mut rng.fork(1)) };
     if !facts {
@@ -59,6 +66,8 @@ pub fn play(seed: u64, facts: bool, trouble: Trouble) -> (World, Vec<String>) {
         log_rng: rng.fork(5),
         facts,
         trouble,
+        watched,
+        now: START_MS,
         found: Vec::new(),
     };
     run.play(line.into_steps());
@@ -75,6 +84,8 @@ struct Run {
     log_rng: Rng,
     facts: bool,
     trouble: Trouble,
+    watched: bool,
+    now: i64,
     found: Vec<String>,
 }
 
@@ -104,6 +115,10 @@ impl Run {
 
     /// One second: some records are consumed, then perhaps a tick, perhaps a crash.
     fn second(&mut self) {
+        self.now += 1_000;
+        if self.watched {
+            look(&mut self.world, self.now);
+        }
         for _ in 0..self.rng.pick(&[0, 1, 3, 100, 100, 100]) {
             self.world.consume();
         }

@@ -36,8 +36,13 @@ impl Tail {
     /// A reader of the commits of every group.
     pub fn of_offsets(config: &KafkaConfig) -> anyhow::Result<Self> {
         let name = || Some(OFFSETS_TOPIC.to_owned());
-        let topic_names =
-            TopicNames { events: name(), windows: name(), marks: name(), dlq: name(), clock: name() };
+        let topic_names = TopicNames {
+            events: name(),
+            windows: name(),
+            marks: name(),
+            dlq: name(),
+            ..TopicNames::default()
+        };
         let config = KafkaConfig { topic_names, ..config.clone() };
         Self::begin(config, Topic::Events, "witness-offsets")
     }
@@ -77,7 +82,7 @@ impl Tail {
                     ends.insert(partition, Instant::now());
                 }
             }
-            LogInput::ReadDone { .. } | LogInput::TxnDone { .. } => {}
+            LogInput::ReadDone { .. } | LogInput::TxnDone { .. } | LogInput::Sent { .. } => {}
         });
         let mut performed = polled;
         for action in answers {

@@ -205,7 +205,7 @@ fn note(told: &mut Vec<Told>, input: LogInput<'_>) {
                 told.push(Told::AtEnd { partition, next });
             }
         }
-        LogInput::ReadDone { .. } => {}
+        LogInput::ReadDone { .. } | LogInput::Sent { .. } => {}
         LogInput::TxnDone { result, .. } => told.push(Told::Done(result)),
         LogInput::Revoking { partitions, lost } => told.push(Told::Revoking { partitions, lost }),
     }

@@ -174,6 +174,22 @@ impl<L: Log> Member<L> {
         self.act(LogAction::Read { partition, topic, from, to, committed_only: true });
     }
 
+    /// Follows a topic.
+    #[track_caller]
+    pub fn follow(&mut self, partition: u32, topic: Topic, tail: u64) {
+        self.act(LogAction::Follow { partition, topic, tail });
+    }
+
+    /// Sends records outside every transaction; how many were dropped.
+    #[track_caller]
+    pub fn sent(&mut self, outputs: Outputs) -> usize {
+        self.act(LogAction::Send(outputs));
+        self.wait_for("outcome of a send", |told| match told {
+            Told::Sent(dropped) => Some(*dropped),
+            _ => None,
+        })
+    }
+
     /// Adds a row to the next commit.
     pub fn row(&mut self, partition: u32, text: &str) {
         put(&mut self.outputs, Topic::Windows, partition, "s", text);

@@ -9,6 +9,7 @@
 
 mod append;
 mod assignment;
+mod beside;
 mod commit;
 mod desk;
 mod flow;
@@ -82,6 +83,13 @@ macro_rules! contract_cases {
                 a_killed_workers_open_transaction_is_never_seen,
                 a_zombie_commits_nothing,
                 a_second_worker_under_one_id_fences_the_first,
+            ]
+            beside: [
+                a_followed_topic_brings_its_tail_and_what_comes,
+                a_pause_holds_up_no_followed_topic,
+                an_abort_ends_following,
+                sent_records_are_in_no_transaction,
+                a_send_to_a_partition_that_is_not_there_drops_only_that,
             ]
             append: [
                 acknowledged_records_are_readable,

@@ -84,6 +84,8 @@ pub enum Told {
         /// Already somebody else's.
         lost: bool,
     },
+    /// What became of a `Send`: how many of its records are not known to be in the log.
+    Sent(usize),
 }
 
 /// Appends an input to what was told.
@@ -103,5 +105,6 @@ pub(super) fn note(told: &mut Vec<Told>, input: LogInput<'_>) {
         }
         LogInput::TxnDone { result, .. } => told.push(Told::Done(result)),
         LogInput::Revoking { partitions, lost } => told.push(Told::Revoking { partitions, lost }),
+        LogInput::Sent { dropped, .. } => told.push(Told::Sent(dropped)),
     }
 }

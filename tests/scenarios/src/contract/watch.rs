@@ -11,6 +11,7 @@ pub(super) struct Watch {
     topic: Option<Topic>,
     places: BTreeMap<u32, Place>,
     committing: bool,
+    sending: bool,
 }
 
 /// A partition that was assigned.
@@ -21,6 +22,8 @@ struct Place {
     paused: bool,
     leaving: bool,
     reads: BTreeMap<Topic, Read>,
+    /// Followed topics: the next offset.
+    follows: BTreeMap<Topic, u64>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,10 @@ impl Watch {
             LogAction::Pause { partition } => self.place(*partition).paused = true,
             LogAction::Resume { partition } => self.place(*partition).paused = false,
             LogAction::Commit(_) => self.committing = true,
+            LogAction::Follow { partition, topic, .. } => {
+                self.place(*partition).follows.insert(*topic, 0);
+            }
+            LogAction::Send(_) => self.sending = true,
             LogAction::Release { partition } => {
                 self.places.remove(partition);
             }
@@ -89,7 +96,12 @@ impl Watch {
                     assert!(!place.leaving || *lost, "partition {partition} is revoked twice");
                     place.leaving = true;
                     place.reads.clear();
+                    place.follows.clear();
                 }
+            }
+            LogInput::Sent { outputs, .. } => {
+                assert!(std::mem::take(&mut self.sending), "the outcome of no send");
+                assert!(outputs.is_empty(), "the buffers of a send come back emptied");
             }
         }
     }
@@ -100,6 +112,14 @@ impl Watch {
             panic!("records of {topic}[{partition}], which is not held");
         };
         assert!(!place.leaving, "records of {topic}[{partition}], which leaves");
+        if let Some(from) = place.follows.get_mut(&topic) {
+            assert!(
+                first >= *from && next >= *from,
+                "{topic}[{partition}]: {first} (next {next}) after {from}"
+            );
+            *from = next;
+            return;
+        }
         let from = match (place.reads.get_mut(&topic), &mut place.flows_from) {
             (Some(read), _) => {
                 assert!(last <= read.to, "{topic}[{partition}]: a record above the asked {}", read.to);

@@ -42,6 +42,8 @@ pub struct SimWorker {
     closed: bool,
     /// Somebody else has the transactional id: this worker is over.
     fenced: bool,
+    /// The outcome of a `Send`, to be told.
+    sent: Option<(Outputs, usize)>,
 }
 
 /// One partition of the worker.
@@ -53,6 +55,8 @@ struct Part {
     leaving: bool,
     /// No records until `Resume`. Reads of a recovery go on.
     paused: bool,
+    /// A topic that is followed, and the next offset of it.
+    follow: Option<(Topic, u64)>,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,7 @@ enum Delivery {
     ReadDone { partition: u32, topic: Topic, log_start: u64, next: u64 },
     TxnDone { result: TxnResult, outputs: Outputs },
     Revoking { partitions: Vec<u32>, lost: bool },
+    Sent { outputs: Outputs, dropped: usize },
 }
 
 impl SimWorker {
@@ -97,8 +102,8 @@ impl SimWorker {
         cluster.note(format_args!("{} joins as member {member}", options.transactional_id));
         drop(cluster);
         let (log, parts, forgotten) = (log.clone(), BTreeMap::new(), BTreeSet::new());
-        let (running, closed, fenced) = (None, false, false);
-        Self { log, options, client, epoch, member, parts, forgotten, running, closed, fenced }
+        let (running, closed, fenced, sent) = (None, false, false, None);
+        Self { log, options, client, epoch, member, parts, forgotten, running, closed, fenced, sent }
     }
 
     /// The process stands still until a virtual time (SIGSTOP); the caller does not poll it meanwhile.
@@ -116,6 +121,9 @@ impl SimWorker {
         if cluster.is_down() {
             return Ok(out);
         }
+        if let Some((outputs, dropped)) = self.sent.take() {
+            out.push(Delivery::Sent { outputs, dropped });
+        }
         self.collect_outcome(cluster, &mut out)?;
         self.collect_membership(cluster, &mut out);
         self.collect_assigned(cluster, &mut out)?;
@@ -124,6 +132,7 @@ impl SimWorker {
             for partition in partitions {
                 self.collect_read(cluster, partition, &mut out);
                 self.collect_records(cluster, partition, &mut out);
+                self.collect_followed(cluster, partition, &mut out);
             }
         }
         Ok(out)
@@ -141,7 +150,7 @@ impl SimWorker {
             Outcome::Aborted(error) => {
                 let since_ms = cluster.now_ms();
                 for part in self.parts.values_mut().filter(|part| !part.leaving) {
-                    (part.state, part.read) = (State::Waiting { since_ms }, None);
+                    (part.state, part.read, part.follow) = (State::Waiting { since_ms }, None, None);
                 }
                 TxnResult::Aborted { error }
             }
@@ -182,6 +191,7 @@ impl SimWorker {
                         read: None,
                         leaving: false,
                         paused: false,
+                        follow: None,
                     };
                     self.parts.extend(partitions.into_iter().map(|p| (p, new())));
                 }
@@ -273,6 +283,51 @@ impl SimWorker {
         (*next, *empty_at_ms) = (fetched.next, now_ms);
         let (records, next, at_end) = (fetched.records, fetched.next, fetched.at_end);
         out.push(Delivery::Records { partition, topic, records, next, at_end });
+    }
+
+    fn collect_followed(&mut self, cluster: &mut Cluster, partition: u32, out: &mut Vec<Delivery>) {
+        let fetch_max = cluster.faults.fetch_max;
+        let Some(part) = self.parts.get_mut(&partition).filter(|part| !part.leaving) else { return };
+        let Some((topic, next)) = &mut part.follow else { return };
+        let fetched = cluster.log(*topic, partition).read(*next, fetch_max, false);
+        *next = fetched.next;
+        if !fetched.records.is_empty() {
+            let (topic, next, at_end) = (*topic, fetched.next, fetched.at_end);
+            out.push(Delivery::Records { partition, topic, records: fetched.records, next, at_end });
+        }
+    }
+
+    fn follow(&mut self, partition: u32, topic: Topic, tail: u64) -> Result<(), WorkerError> {
+        let next = self.log.cluster().log(topic, partition).end().saturating_sub(tail);
+        match self.told(partition) {
+            Some(part) => part.follow = Some((topic, next)),
+            None => return Err(forbidden("a Follow of a partition that is not ours")),
+        }
+        Ok(())
+    }
+
+    /// Records land at once or never.
+    fn send(&mut self, mut outputs: Outputs) -> Result<(), WorkerError> {
+        if self.sent.is_some() {
+            return Err(forbidden("a Send before the last one's Sent"));
+        }
+        let mut cluster = self.log.cluster();
+        let (down, partitions, timestamp_ms) = (cluster.is_down(), cluster.partitions(), cluster.now_ms());
+        let mut dropped = 0;
+        for out in outputs.records() {
+            if down || out.partition >= partitions {
+                dropped += 1;
+                continue;
+            }
+            let (key, value) = (outputs.key(out), outputs.value(out));
+            let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+            let record = Record { timestamp_ms, key, value, headers: Vec::new() };
+            cluster.append(out.topic, out.partition, record);
+        }
+        drop(cluster);
+        outputs.clear();
+        self.sent = Some((outputs, dropped));
+        Ok(())
     }
 
     fn commit(&mut self, commit: Commit) -> Result<(), WorkerError> {
@@ -378,6 +433,8 @@ impl Worker for SimWorker {
             LogAction::Pause { partition } => self.set_paused(partition, true)?,
             LogAction::Resume { partition } => self.set_paused(partition, false)?,
             LogAction::Commit(commit) => self.commit(commit)?,
+            LogAction::Follow { partition, topic, tail } => self.follow(partition, topic, tail)?,
+            LogAction::Send(outputs) => self.send(outputs)?,
             LogAction::Release { partition } => match self.parts.remove(&partition) {
                 Some(part) if part.leaving => {
                     self.log.cluster().group(&self.options.group).release(self.member, partition);
@@ -421,6 +478,7 @@ fn hand_over(delivery: Delivery, each: &mut dyn FnMut(LogInput<'_>)) {
         }
         Delivery::TxnDone { result, outputs } => each(LogInput::TxnDone { result, outputs }),
         Delivery::Revoking { partitions, lost } => each(LogInput::Revoking { partitions, lost }),
+        Delivery::Sent { outputs, dropped } => each(LogInput::Sent { outputs, dropped }),
         Delivery::Records { partition, topic, records, next, at_end } => {
             let headers: Vec<_> = records.iter().map(|(_, record)| record.header_refs()).collect();
             let refs: Vec<RecordRef<'_>> = (records.iter().zip(&headers))
