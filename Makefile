@@ -49,7 +49,7 @@ bench: ## Measure this machine: core and coalescer (BENCHES="core flush coalesce
 
 ##@ Check
 
-STEPS := fmt-check tidy deny clippy unit sim sabotage live
+STEPS := fmt-check tidy deny clippy unit sim sabotage live chart
 
 .PHONY: test
 test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this order
@@ -126,7 +126,7 @@ conformance: ## HTTP as its OpenAPI says it, asked by schemathesis (Python; not 
 CHART_PYTHON = $(EVENKEEL_CACHE)/chart-python/bin/python
 
 .PHONY: chart
-chart: ## The Helm chart: lint, golden renders, schemas, alerts tried by promtool (needs Go and Python; not part of `make test`)
+chart: ## The Helm chart: lint, golden renders, schemas, alerts tried by promtool (needs Go and Python)
 	$(STEP) install-chart deploy/ci/install-chart
 	$(STEP) chart $(CHART_PYTHON) -m pytest --quiet -p no:cacheprovider tests/chart
 

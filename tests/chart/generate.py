@@ -38,9 +38,9 @@ def readme():
     """README.md with the table of values between its markers."""
     text = (sources.CHART / "README.md").read_text()
     rows = ["| value | default | meaning |", "| --- | --- | --- |"]
-    described = sources.described_values()
+    described, values = sources.described_values(), sources.values()
     for path, why in described:
-        at = sources.values()
+        at = values
         for part in path:
             at = at[part] if isinstance(at, dict) and part in at else None
         inner = isinstance(at, dict) and at and any(p[: len(path)] == path and len(p) > len(path) for p, _ in described)

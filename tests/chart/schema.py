@@ -120,8 +120,8 @@ def of_section(section):
         *parents, last = owned.split(".")
         at = keys
         for parent in parents:
-            at = at[parent]
-        del at[last]
+            at = at.get(parent, {})
+        at.pop(last, None)
     return of_key(keys)
 
 
