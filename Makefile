@@ -135,6 +135,11 @@ chart-cluster: ## The chart against a real API server: dry run, install, upgrade
 	$(STEP) install-chart deploy/ci/install-chart --cluster
 	$(STEP) chart-cluster $(CHART_PYTHON) tests/chart/cluster/run.py
 
+.PHONY: image
+image: ## The container image from this machine's build, looked at (Docker is started if none answers; not part of `make test`)
+	cargo build $(LOCKED) --release -p evenkeel
+	$(STEP) image deploy/ci/with-docker deploy/images/check $(CARGO_TARGET_DIR)/release/evenkeel
+
 # Which live tests `make live-docker` runs.
 DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
 

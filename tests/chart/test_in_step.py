@@ -11,6 +11,7 @@ import jsonschema
 import schema
 import sources
 import yaml
+from conftest import render
 
 
 def test_what_is_generated_is_up_to_date():
@@ -81,6 +82,15 @@ def test_the_files_a_section_is_documented_by_are_those_of_the_documents():
     for section, path in sources.SECTIONS.items():
         if (sources.ROOT / path).exists():
             assert f"### `[{section}]`\n\nFrom [{path}](../{path})." in text, section
+
+
+def test_the_values_that_plan_prints_are_taken():
+    """tests/chart/planned.yaml is what `evenkeel plan --helm` prints; a test of the program compares it."""
+    planned = yaml.safe_load((sources.ROOT / "tests/chart/planned.yaml").read_text())
+    coalescer = render("minimal", values=planned).workload("coalescer")["spec"]
+    assert coalescer["replicas"] == planned["coalescer"]["replicas"]
+    resources = coalescer["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"]["memory"] == planned["coalescer"]["resources"]["limits"]["memory"]
 
 
 def test_the_admin_port_is_that_of_the_program():
