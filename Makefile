@@ -160,8 +160,8 @@ fmt: ## Format everything
 	cargo fmt --all
 
 .PHONY: docs
-docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes)
-	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy documents::the_table
+docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes, metrics)
+	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy the_table
 
 .PHONY: chart-generate
 chart-generate: ## Write what is made for the chart anew: schema, table of values, topics, rules, dashboards

@@ -12,7 +12,7 @@ OWNED = {
     "kafka": {"brokers", "prefix", "security", "schema-registry"},
     "cql": {"contact-points", "local-dc", "keyspace", "replication", "consistency", "tables", "auth", "tls"},
     "ingest": {"listen", "mqtt.listen"},
-    "gateway": {"listen"},
+    "gateway": {"listen", "instance", "partition"},
 }
 
 # What Kubernetes or somebody else defines; it is passed on as it is.

@@ -32,7 +32,7 @@ def test_a_render_is_the_golden_one(case):
     assert path.read_text() == text, f"{path.name} differs; look at the difference, then `make chart-golden`"
 
 
-@pytest.mark.parametrize("version", ["1.27", "1.34"])
+@pytest.mark.parametrize("version", ["1.28", "1.34"])
 @pytest.mark.parametrize("case", CASES)
 def test_kubernetes_knows_every_member(case, version):
     known = 0

@@ -23,6 +23,18 @@ def test_the_coalescer_is_a_stateful_set_for_its_names_only(cases):
         assert cases["minimal"].workload(service)["kind"] == "Deployment"
 
 
+def test_a_gateways_number_is_its_partition(cases):
+    gateway = cases["everything"].workload("gateway")
+    assert gateway["kind"] == "StatefulSet" and gateway["spec"]["serviceName"].endswith("-gateway-pods")
+    env = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in cases["everything"].container("gateway")["env"]}
+    assert env["EVENKEEL_GATEWAY__PARTITION"] == "metadata.labels['apps.kubernetes.io/pod-index']"
+    assert env["EVENKEEL_GATEWAY__INSTANCE"] == "metadata.name"
+    for service in ("ingest", "coalescer"):
+        assert not [e for e in cases["everything"].container(service)["env"] if "GATEWAY" in e["name"]]
+    scaled = render("minimal", sets=["gateway.enabled=true", "gateway.autoscaling.enabled=true"])
+    assert scaled.one("HorizontalPodAutoscaler", "-gateway")["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
+
+
 def test_what_is_listened_on_is_a_port_and_behind_the_service(cases):
     everything = cases["everything"]
     ingest = config(everything, "ingest")["ingest"]

@@ -50,10 +50,14 @@
 {{- end }}
 {{- end -}}
 
-{{/* Variables by name, so that none is there twice: dict root, c */}}
+{{/* Variables by name, so that none is there twice: dict root, component, c */}}
 {{- define "evenkeel.env" -}}
 {{- $pod := dict "valueFrom" (dict "fieldRef" (dict "apiVersion" "v1" "fieldPath" "metadata.name")) -}}
 {{- $env := dict "EVENKEEL_PROCESS__TELEMETRY__INSTANCE" $pod -}}
+{{- if eq .component "gateway" -}}
+{{- $number := dict "valueFrom" (dict "fieldRef" (dict "apiVersion" "v1" "fieldPath" "metadata.labels['apps.kubernetes.io/pod-index']")) -}}
+{{- $env = merge $env (dict "EVENKEEL_GATEWAY__INSTANCE" $pod "EVENKEEL_GATEWAY__PARTITION" $number) -}}
+{{- end -}}
 {{- with .root.Values.otel -}}
 {{- if .enabled -}}
 {{- if .headersSecret -}}

@@ -23,3 +23,9 @@
 {{- define "evenkeel.consumes" -}}
 {{- if eq . "coalescer" }}events{{ else if has . (list "sink" "scorer") }}windows{{ end -}}
 {{- end -}}
+
+{{/* Services whose pods need names that stay. Coalescer: the pod's name is that of its transactions, so the pod that
+replaces one ends what the other left open. Gateway: the pod's number is its partition of the topic frames. */}}
+{{- define "evenkeel.isStateful" -}}
+{{- if has . (list "coalescer" "gateway") }}yes{{ end -}}
+{{- end -}}

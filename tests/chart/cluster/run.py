@@ -18,6 +18,7 @@ import sources  # noqa: E402
 import yaml  # noqa: E402
 from cluster.server import Answer, cluster  # noqa: E402
 
+HELM = os.environ.get("HELM", "helm")
 CASES = sorted((sources.CHART / "ci").glob("*-values.yaml"))
 # group/version → kinds of operators.
 OPERATORS = {
@@ -64,7 +65,7 @@ class Case:
         self.helm_env = os.environ | {"KUBECONFIG": str(server.kubeconfig)}
 
     def helm(self, *arguments):
-        done = subprocess.run(["helm", *map(str, arguments), "--namespace", self.space], capture_output=True, text=True, env=self.helm_env, check=False)
+        done = subprocess.run([HELM, *map(str, arguments), "--namespace", self.space], capture_output=True, text=True, env=self.helm_env, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{self.name}: helm {arguments[0]}: {done.stderr}{done.stdout}")
         return done.stdout
