@@ -40,17 +40,26 @@ impl<'a> Metric<'a> {
 #[test]
 fn the_table_of_metrics_is_the_declarations() {
     let files = tree();
-    let names = files.iter().filter(|f| f.path.starts_with("libs/telemetry/src/names/") && f.name() != "mod.rs");
+    let names =
+        files.iter().filter(|f| f.path.starts_with("libs/telemetry/src/names/") && f.name() != "mod.rs");
     let (mut text, mut count) = (String::new(), 0);
     for file in names {
-        let _ = write!(text, "\n### {}\n\nFrom [{1}](../{1}).\n\n", file.name().trim_end_matches(".rs"), file.path);
+        let _ = write!(
+            text,
+            "\n### {}\n\nFrom [{1}](../{1}).\n\n",
+            file.name().trim_end_matches(".rs"),
+            file.path
+        );
         text.push_str("| metric | Prometheus | kind | labels | meaning |\n| --- | --- | --- | --- | --- |\n");
         let lines: Vec<&str> = file.text.lines().collect();
         for metric in lines.windows(2).filter_map(|pair| Metric::read(pair[0].trim(), pair[1])) {
             let Metric { kind, name, unit, labels, sentence } = &metric;
             let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
             let of_prometheus = metric.of_prometheus();
-            let row = format!("| `{name}` | `{of_prometheus}` | {kind}, {unit} | {} | {sentence} |", labels.join(", "));
+            let row = format!(
+                "| `{name}` | `{of_prometheus}` | {kind}, {unit} | {} | {sentence} |",
+                labels.join(", ")
+            );
             let _ = writeln!(text, "{}", row.replace("{", "").replace("}", ""));
             count += 1;
         }
