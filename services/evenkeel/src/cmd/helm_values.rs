@@ -60,6 +60,7 @@ coalescer:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use evenkeel_chassis::config::Sources;
 
     fn sum(steady: u64) -> Plan {
         Plan {
@@ -86,6 +87,21 @@ mod tests {
         assert!(text.contains("workers: 6\n") && text.contains("partitions: 36\n"), "{text}");
         // 977 MiB of state are 60 % of 1628.
         assert!(text.contains("memory: 1664Mi\n"), "{text}");
+    }
+
+    /// The chart's own tests render the same file.
+    #[test]
+    fn the_values_that_the_charts_tests_render_are_those_printed() {
+        let config = crate::config::ServerConfig::of_run(
+            &crate::config::Overrides::checked(Sources::default()).unwrap(),
+        )
+        .unwrap();
+        let settings = config.services.coalescer.settings().unwrap();
+        let fleet = Fleet { streams: 100_000, ..Fleet::default() };
+        let class = &settings.classes[settings.class_of("device/1")];
+        let budget = config.services.coalescer.memory_budget;
+        let printed = of_fleet(&fleet, 3, budget, |f| evenkeel_plan::plan(f, &settings, class));
+        assert_eq!(printed, include_str!("../../../../tests/chart/planned.yaml"));
     }
 
     #[test]
