@@ -10,8 +10,9 @@ use evenkeel_plan::{Fleet, Plan};
 const EVENTS_PER_CPU: u64 = 1_000_000;
 /// The part of a CPU that steady traffic may take: the rest is for catching up after a pause.
 const CPU_SHARE_PERCENT: u64 = 50;
-/// What a worker fetches ahead (`kafka.limits.fetch-memory`), bytes.
-const FETCH_BYTES: u64 = 64 << 20;
+/// What a worker may hold beside its state, bytes: three buffers of `kafka.limits.fetch-memory` while it recovers, and
+/// `coalescer.output-max`.
+const WORKER_BYTES: u64 = 4 * (64 << 20);
 /// Memory limits are multiples of this, bytes.
 const STEP_BYTES: u64 = 64 << 20;
 /// The chart's own number of partitions; more are a multiple of it.
@@ -27,10 +28,14 @@ pub fn of_fleet(fleet: &Fleet, pods: u32, budget: MemoryBudget, plan: impl Fn(&F
     let sum = plan(&Fleet { streams, quiet_streams, ..*fleet });
     let per_second = streams.saturating_mul(u64::from(fleet.rate_per_second));
     let cpus = per_second.saturating_mul(100).div_ceil(EVENTS_PER_CPU * CPU_SHARE_PERCENT).max(1);
-    let process = sum.resident_bytes + cpus * FETCH_BYTES;
+    // The state may fill the budget while every worker recovers: what is left of the limit must hold the rest.
+    let rest = sum.resident_bytes.saturating_sub(sum.steady_bytes) + cpus * WORKER_BYTES;
     let limit = match budget {
-        MemoryBudget::Percent(percent) => process.max(sum.steady_bytes / u64::from(percent) * 100),
-        MemoryBudget::Size(size) => process.max(sum.resident_bytes - sum.steady_bytes + size.bytes()),
+        MemoryBudget::Percent(percent) => {
+            let percent = u64::from(percent.clamp(1, 99));
+            (sum.steady_bytes / percent * 100).max(rest / (100 - percent) * 100)
+        }
+        MemoryBudget::Size(size) => size.bytes().max(sum.steady_bytes) + rest,
     };
     let limit_mib = limit.div_ceil(STEP_BYTES) * (STEP_BYTES >> 20);
     let partitions = (pods * cpus).div_ceil(PARTITIONS).max(1) * PARTITIONS;
@@ -85,7 +90,11 @@ mod tests {
         assert!(text.contains("streams-expected: 250001\n"), "{text}");
         // 2.5 M events/s at half a CPU per 500 k: 6 CPUs, 30 workers in all.
         assert!(text.contains("workers: 6\n") && text.contains("partitions: 36\n"), "{text}");
-        // 977 MiB of state are 60 % of 1628.
+        // Beside the state 6 workers and the process take 1636 MiB, which is 40 % of 4090.
+        assert!(text.contains("memory: 4096Mi\n"), "{text}");
+        // With few events it is the state that counts: 977 MiB are 60 % of 1628.
+        let quiet = Fleet { streams: 1_000_001, rate_per_second: 0, ..Fleet::default() };
+        let text = of_fleet(&quiet, 5, "60%".parse().unwrap(), |f| sum(f.streams * 4096));
         assert!(text.contains("memory: 1664Mi\n"), "{text}");
     }
 
@@ -109,13 +118,13 @@ mod tests {
         let text = values(10, 1, "60%");
         assert!(text.contains("replicas: 1\n") && text.contains("partitions: 12\n"), "{text}");
         assert!(
-            text.contains("streams-expected: 10\n") && text.contains("limits:\n      memory: 192Mi\n"),
+            text.contains("streams-expected: 10\n") && text.contains("limits:\n      memory: 896Mi\n"),
             "{text}"
         );
     }
 
     #[test]
     fn a_budget_in_bytes_is_below_the_limit_with_the_rest_of_the_process() {
-        assert!(values(10, 2, "1GiB").contains("memory: 1152Mi\n"));
+        assert!(values(10, 2, "1GiB").contains("memory: 1408Mi\n"));
     }
 }
