@@ -49,7 +49,7 @@ bench: ## Measure this machine: core and coalescer (BENCHES="core flush coalesce
 
 ##@ Check
 
-STEPS := fmt-check tidy deny clippy unit sim sabotage live
+STEPS := fmt-check tidy deny clippy unit sim sabotage live chart
 
 .PHONY: test
 test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this order
@@ -122,6 +122,24 @@ conformance: ## HTTP as its OpenAPI says it, asked by schemathesis (Python; not 
 	$(BINARIES)
 	$(STEP) conformance tests/conformance/http.sh $(CARGO_TARGET_DIR)/debug/evenkeel -n 300 $(ARGS)
 
+# The chart's checks, with the tools that deploy/ci/install-chart puts into the cache.
+CHART_PYTHON = $(EVENKEEL_CACHE)/chart-python/bin/python
+
+.PHONY: chart
+chart: ## The Helm chart: lint, golden renders, schemas, alerts tried by promtool (needs Go and Python)
+	$(STEP) install-chart deploy/ci/install-chart
+	$(STEP) chart $(CHART_PYTHON) -m pytest --quiet -p no:cacheprovider tests/chart
+
+.PHONY: chart-cluster
+chart-cluster: ## The chart against a real API server: dry run, install, upgrade, rollback (ten minutes the first time)
+	$(STEP) install-chart deploy/ci/install-chart --cluster
+	$(STEP) chart-cluster $(CHART_PYTHON) tests/chart/cluster/run.py
+
+.PHONY: image
+image: ## The container image from this machine's build, looked at (Docker is started if none answers; not part of `make test`)
+	cargo build $(LOCKED) --release -p evenkeel
+	$(STEP) image deploy/ci/with-docker deploy/images/check $(CARGO_TARGET_DIR)/release/evenkeel
+
 # Which live tests `make live-docker` runs.
 DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
 
@@ -142,8 +160,18 @@ fmt: ## Format everything
 	cargo fmt --all
 
 .PHONY: docs
-docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes)
-	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy documents::the_table
+docs: ## Write the generated tables of docs/ anew (keys of configuration, exit codes, metrics)
+	EVENKEEL_REGENERATE=1 cargo test $(LOCKED) --quiet -p evenkeel-tidy --test tidy the_table
+
+.PHONY: chart-generate
+chart-generate: ## Write what is made for the chart anew: schema, table of values, topics, rules, dashboards
+	deploy/ci/install-chart
+	$(CHART_PYTHON) tests/chart/generate.py
+
+.PHONY: chart-golden
+chart-golden: ## Take the chart's renders as they are now for the golden ones
+	deploy/ci/install-chart
+	CHART_GOLDEN=write $(CHART_PYTHON) -m pytest --quiet -p no:cacheprovider tests/chart -k golden
 
 # Python packages of the scripts of tests/models, outside the clone.
 MODELS_PYTHON := $(EVENKEEL_CACHE)/models-python
@@ -161,4 +189,4 @@ models: ## Train, export and score the golden models anew with onnxruntime, then
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

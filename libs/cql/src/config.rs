@@ -213,6 +213,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_keys_are_the_defaults_and_those_not_set_exist() {
+        let documented = include_str!("cql.toml");
+        let default = toml::to_string(&CqlConfig::default()).unwrap();
+        assert_eq!(documented.parse::<toml::Table>().unwrap(), default.parse().unwrap());
+        toml::from_str::<CqlConfig>(&documented.replace("#: ", "")).unwrap();
+    }
+
+    #[test]
     fn the_defaults_are_allowed_and_nonsense_is_refused_by_key() {
         CqlConfig::default().check().unwrap();
         assert_eq!(problem(|c| c.contact_points.clear()), "contact-points");

@@ -320,6 +320,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_keys_are_the_defaults_and_those_not_set_exist() {
+        let documented = include_str!("kafka.toml");
+        let default = toml::to_string(&KafkaConfig::default()).unwrap();
+        assert_eq!(documented.parse::<toml::Table>().unwrap(), default.parse().unwrap());
+        toml::from_str::<KafkaConfig>(&documented.replace("#: ", "")).unwrap();
+    }
+
+    #[test]
     fn topics_take_the_prefix_unless_named() {
         let config: KafkaConfig = toml::from_str("prefix = 'acme'\n[topic-names]\ndlq = 'dead'").unwrap();
         assert_eq!(config.topic(Topic::Events), "acme.events");

@@ -108,6 +108,58 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
 
+    /// A line of a shell as words; no more of a shell than documents use.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.chars() {
+            match quote {
+                Some(q) if c == q => quote = None,
+                None if c == '\'' || c == '"' => quote = Some(c),
+                None if c == '#' && word.is_empty() => break,
+                None if c.is_whitespace() => words.push(std::mem::take(&mut word)),
+                _ => word.push(c),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_command_of_the_documents_can_be_typed() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let docs = std::fs::read_dir(format!("{root}/docs")).unwrap().map(|entry| entry.unwrap().path());
+        let books =
+            std::fs::read_dir(format!("{root}/docs/runbooks")).unwrap().map(|entry| entry.unwrap().path());
+        let others = ["README.md", "helm/evenkeel/README.md"].map(|path| format!("{root}/{path}").into());
+        let mut typed = 0;
+        for path in docs.chain(books).chain(others).filter(|path| path.extension().is_some_and(|e| e == "md"))
+        {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = text.lines().map(|line| line.split('|').next().unwrap_or(line));
+            let inline = text.split('`').skip(1).step_by(2);
+            for line in
+                lines.chain(inline).filter(|line| line.starts_with("evenkeel ") && !line.contains('…'))
+            {
+                // A name for a number or a text, which stands where a reader puts his own.
+                let words =
+                    words(line).into_iter().map(|word| if word == "N" { "7".to_owned() } else { word });
+                let words: Vec<String> = words.collect();
+                let plain =
+                    |word: &String| word.starts_with('-') || word.chars().all(|c| c.is_ascii_lowercase());
+                // "evenkeel demo and run" is prose, "evenkeel topics" a group of commands.
+                if words.len() < 3 || !words[1..3].iter().all(plain) {
+                    continue;
+                }
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    assert!(!error.use_stderr(), "{}: `{line}`: {error}", path.display());
+                }
+                typed += 1;
+            }
+        }
+        assert!(typed > 20, "only {typed} commands were found");
+    }
+
     #[test]
     fn the_command_line_is_well_formed_and_tells_the_exit_codes() {
         Cli::command().debug_assert();

@@ -303,6 +303,41 @@ mod tests {
         assert_eq!(config.kafka.timeouts.session.to_string(), "7s");
     }
 
+    /// The files of the chart's golden renders, by the name of the render.
+    fn renders() -> Vec<(String, String)> {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/chart/golden");
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(golden).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for after in text.split("\n  evenkeel.toml: |\n").skip(1) {
+                let lines = after.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+                let toml: Vec<&str> = lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+                files.push((path.display().to_string(), toml.join("\n")));
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn every_file_that_the_helm_chart_makes_is_taken() {
+        let files = renders();
+        assert!(files.len() > 20, "{}", files.len());
+        for (name, text) in files {
+            let mut sources = Sources::default();
+            sources.text(&name, &text).unwrap();
+            let overrides = match Overrides::checked(sources) {
+                // A service of the chart that this build does not have.
+                Err(ConfigError::Service { name, .. }) if name == "gateway" => continue,
+                checked => checked.unwrap(),
+            };
+            let config = ClusterConfig::load(&overrides).unwrap();
+            config.cql.check().unwrap();
+            config.coalescer.settings().unwrap();
+            assert!(config.kafka.brokers.contains(":909"), "{name}");
+        }
+    }
+
     #[test]
     fn a_section_that_nobody_reads_is_refused() {
         let mut sources = Sources::default();

@@ -1,6 +1,7 @@
 //! `evenkeel plan`: what a fleet costs in memory, before it is there.
 
 use crate::cli::ConfigArgs;
+use crate::cmd::helm_values;
 use crate::config::ServerConfig;
 use crate::failure::Failure;
 use crate::human::{bytes, count};
@@ -39,6 +40,12 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print values of the Helm chart for this fleet
+    #[arg(long, conflicts_with = "json")]
+    helm: bool,
+    /// With --helm: how many coalescer pods; the fleet must fit when one of them is away
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "helm", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pods: u32,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -58,6 +65,13 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         seq_intervals: args.seq_intervals,
         ..Fleet::default()
     };
+    if args.helm {
+        print!(
+            "{}",
+            helm_values::of_fleet(&fleet, args.pods, config.memory_budget, |f| plan(f, &settings, class))
+        );
+        return Ok(Exit::Ok);
+    }
     let budget = config.memory_budget.bytes(memory::limit_bytes());
     let sum = plan(&fleet, &settings, class);
     if args.json {

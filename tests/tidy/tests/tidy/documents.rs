@@ -264,11 +264,14 @@ fn the_tables_of_configuration_are_the_defaults() {
     check_generated("docs/configuration.md", "configuration", &text);
 }
 
-/// Keys, defaults and the comment above each, from a default.toml: the comment is the why.
+/// Keys, defaults and the comment above each, from a default.toml: the comment is the why. Behind `#:` stands a key
+/// that has no default.
 fn table_of(toml: &str) -> String {
     let (mut table, mut section, mut why) = (String::new(), String::new(), String::new());
     table.push_str("\n| key | default | why |\n| --- | --- | --- |\n");
     for line in toml.lines() {
+        let unset = line.strip_prefix("#: ");
+        let line = unset.unwrap_or(line);
         if let Some(comment) = line.strip_prefix('#') {
             let _ = write!(why, "{}{}", if why.is_empty() { "" } else { " " }, comment.trim());
             continue;
@@ -277,7 +280,8 @@ fn table_of(toml: &str) -> String {
             section = format!("{name}.");
         } else if let Some((key, value)) = line.split_once(" = ") {
             let why = why.split(" Example:").next().unwrap_or(&why).replace('|', "\\|");
-            let _ = writeln!(table, "| `{section}{key}` | `{value}` | {why} |");
+            let not_set = if unset.is_some() { "not set; e.g. " } else { "" };
+            let _ = writeln!(table, "| `{section}{key}` | {not_set}`{value}` | {why} |");
         }
         why.clear();
     }

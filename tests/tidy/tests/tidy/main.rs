@@ -5,5 +5,6 @@ mod documents;
 mod edges;
 mod files;
 mod manifests;
+mod metrics;
 mod rules;
 mod words;
