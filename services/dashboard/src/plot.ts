@@ -78,7 +78,7 @@ function optionsOf(options: PlotOptions, width: number): uPlot.Options {
     height,
     ms: 1,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 26, 0, 0],
     cursor: {
       y: false,
       drag: { x: false, y: false },

@@ -51,7 +51,7 @@ function home(): HTMLElement {
 }
 
 function search(session: Session): HTMLElement {
-  const input = h("input", { type: "search", name: "device", "aria-label": "Open a device by its id", placeholder: "Device id, e.g. bowl/0001", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", { type: "search", name: "device", "aria-label": "Open a device by its id", placeholder: "Device, e.g. bowl/0001", autocomplete: "off", spellcheck: "false" });
   const form = h("form", { class: "search", role: "search" }, input, h("button", { type: "submit" }, "Open"));
   listen(session.scope, form, "submit", (event) => {
     event.preventDefault();

@@ -7,8 +7,8 @@ const HEIGHT = 28;
 
 export interface Spark {
   readonly element: SVGSVGElement;
-  /** Draws the last `spanMs` up to `to`. */
-  draw(ring: ChartWindow, to: number, spanMs: number): void;
+  /** Draws `[from, to]`. */
+  draw(ring: ChartWindow, from: number, to: number): void;
 }
 
 /** Decoration beside a figure that says the same in digits: hidden from screen readers. */
@@ -18,9 +18,9 @@ export function spark(): Spark {
   const element = s("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
   return {
     element,
-    draw: (ring, to, spanMs) => {
-      const { t, v, count } = ring.m4(to - spanMs, to + 1, WIDTH / 2);
-      const path = pathOf(t, v, count, to - spanMs, spanMs);
+    draw: (ring, from, to) => {
+      const { t, v, count } = ring.m4(from, to + 1, WIDTH / 2);
+      const path = pathOf(t, v, count, from, to - from);
       line.setAttribute("d", path.line);
       area.setAttribute("d", path.area);
     },

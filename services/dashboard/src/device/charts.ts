@@ -36,6 +36,7 @@ class Chart {
   readonly lines = new Lines();
   readonly element: HTMLElement;
   readonly #scope: Scope;
+  readonly #controls: HTMLElement;
   readonly #panels = new Map<string, Panel>();
   readonly #chips = new Map<string, HTMLButtonElement>();
   readonly #chosen = new Set<string>();
@@ -47,8 +48,8 @@ class Chart {
 
   constructor(scope: Scope, { theme }: Context) {
     this.#scope = scope;
-    const controls = h("div", { class: "controls" }, this.#chipPlace, this.#spanControl());
-    this.element = card("Live", "chart", controls, this.#place, this.#note);
+    this.#controls = h("div", { class: "controls", hidden: true }, this.#chipPlace, this.#spanControl());
+    this.element = card("Fields over time", "chart", this.#controls, this.#place, this.#note);
     setText(this.#note, "No points yet.");
     scope.defer(theme.onChange(() => {
       for (const { plot } of this.#panels.values()) plot.repaint();
@@ -89,6 +90,7 @@ class Chart {
       if (this.#chosen.size < SHOWN_FIRST) this.#toggle(field);
     }
     setText(this.#note, this.#noteText());
+    this.#controls.hidden = this.#chips.size === 0;
   }
 
   #noteText(): string {

@@ -1,8 +1,8 @@
 // One device: its chart, its tiles, its windows and how complete they are, its alerts.
 // Owns: the leases of the page and its elements. Never: what another page holds. All of it ends with the scope.
 import { topics, type Scope } from "@evenkeel/client";
-import { h, setText } from "../dom.js";
-import { ago, clock, count, perSecond } from "../format.js";
+import { h, setAttributes, setText } from "../dom.js";
+import { ago, clock, count, perSecond, UNKNOWN } from "../format.js";
 import { heading, mark, paintWith, type Context } from "../page.js";
 import { readStatus, readTelemetry } from "../read.js";
 import { hashOf } from "../route.js";
@@ -22,8 +22,10 @@ export function devicePage(scope: Scope, place: HTMLElement, context: Context, i
   const filling = fillingCard();
   const tiles = tileCard();
   const alerts = alertCard(scope, context, id);
-  const windows = windowCard(scope, context, id, (rows) => tiles.show(rows));
+  const windows = windowCard(scope, context, id, tiles);
   const trust = mark(session, [chart.element, filling.element], {
+    main: true,
+    recency: true,
     empty: "Nothing has come yet. Is the id right, and has the device sent anything?",
   });
   place.append(
@@ -44,23 +46,24 @@ export function devicePage(scope: Scope, place: HTMLElement, context: Context, i
     const state = view === undefined ? undefined : readStatus(view.state);
     const now = session.serverNow();
     facts.show([
-      ["Last event", state?.lastTs === undefined ? "never heard" : `${clock(state.lastTs)}, ${ago(state.lastTs, now)}`],
+      ["Last event", state === undefined ? UNKNOWN : state.lastTs === undefined ? "never heard" : `${clock(state.lastTs)}, ${ago(state.lastTs, now)}`],
       ["Events per second", perSecond(state?.eventsPerS)],
-      ["Missing", count(state?.missing)],
+      ["Missing events", count(state?.missing)],
       ["Alerts raised", count(state?.alerts)],
-      ["Complete up to", view?.watermark == null ? "not known" : clock(view.watermark)],
-    ], view === undefined);
+      ["Complete up to", clock(view?.watermark)],
+    ]);
+    setAttributes(facts.element, { "data-old": view?.flags.stale === true });
   });
 }
 
 type Fact = readonly [name: string, value: string];
 
-function factLine(): { element: HTMLElement; show: (facts: readonly Fact[], unknown: boolean) => void } {
+function factLine(): { element: HTMLElement; show: (facts: readonly Fact[]) => void } {
   const element = h("dl", { class: "facts" });
   const values = new Map<string, HTMLElement>();
   return {
     element,
-    show: (facts, unknown) => {
+    show: (facts) => {
       for (const [name, value] of facts) {
         let place = values.get(name);
         if (place === undefined) {
@@ -68,7 +71,7 @@ function factLine(): { element: HTMLElement; show: (facts: readonly Fact[], unkn
           values.set(name, place);
           element.append(h("div", {}, h("dt", {}, name), place));
         }
-        setText(place, unknown ? "–" : value);
+        setText(place, value);
       }
     },
   };

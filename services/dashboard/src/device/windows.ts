@@ -13,14 +13,14 @@ const FIELDS_MAX = 3;
 /** Where the gateway does not name the sizes: those of the default configuration. */
 const SIZES_DEFAULT = ["5s", "1m"] as const;
 
-export function windowCard(scope: Scope, context: Context, id: string, onRows: (rows: readonly Row[]) => void): { element: HTMLElement } {
+export function windowCard(scope: Scope, context: Context, id: string, tiles: { readonly element: HTMLElement; show(rows: readonly Row[]): void }): { element: HTMLElement } {
   const { session } = context;
   const sizes = scope.acquire(topics.fleetDevices(), { maxHz: 1 });
   const select = h("select", { "aria-label": "Window size" });
   const strip = stripView();
   const table = tableView();
   const parts = h("div", {}, strip.element, table.element);
-  const trust = mark(session, [parts], { empty: "No window of this size has closed yet." });
+  const trust = mark(session, [parts, tiles.element], { empty: "No window of this size has closed yet." });
   const element = card("Closed windows", "windows", h("div", { class: "controls" }, trust.element, h("label", { class: "size" }, "Size ", select)), parts);
   let inner: { readonly scope: Scope; readonly lease: StateLease<Windows> } | undefined;
   const open = (size: string): void => {
@@ -34,7 +34,7 @@ export function windowCard(scope: Scope, context: Context, id: string, onRows: (
       const rows = view === undefined ? [] : readWindows(view.state);
       strip.show(stripOf(rows));
       table.show(rows);
-      onRows(rows);
+      tiles.show(rows);
     });
   };
   const offer = (): void => {
@@ -56,11 +56,13 @@ function stripView(): { element: HTMLElement; show: (strip: Strip | undefined) =
   const picture = s("svg", { class: "strip", viewBox: `0 0 ${CELLS_MAX * 4} 24`, preserveAspectRatio: "none", role: "img" });
   const words = h("p", { class: "completeness" });
   const kinds = [["whole", "whole"], ["late", "whole, late events merged"], ["missing", "events missing"], ["none", "no window"]] as const;
-  const legend = h("p", { class: "legend", "aria-hidden": "true" }, ...kinds.flatMap(([kind, name]) => [h("span", { class: `key ${kind}` }), name]));
+  const legend = h("p", { class: "legend", "aria-hidden": "true" }, ...kinds.map(([kind, name]) => h("span", {}, h("span", { class: `key ${kind}` }), name)));
   const cells: SVGRectElement[] = [];
+  const element = h("div", { class: "strip-box" }, words, picture, legend);
   return {
-    element: h("div", { class: "strip-box" }, words, picture, legend),
+    element,
     show: (strip) => {
+      element.hidden = strip === undefined;
       const count = strip?.cells.length ?? 0;
       resize(picture, cells, count, (i) => s("rect", { x: i * 4, y: 0, width: 3.2, height: 24 }));
       strip?.cells.forEach((cell, i) => setAttributes(cells[i] as Element, { class: `cell ${cell}` }));

@@ -5,6 +5,8 @@ import { readSummary, type Summary } from "../read.js";
 
 /** How far back the small charts reach. */
 export const HISTORY_MS = 5 * 60_000;
+/** A chart of the first moments is not drawn wider than it is. */
+const SPAN_MIN_MS = 60_000;
 const HZ = 2;
 const RING_MAX = 1_024;
 
@@ -17,6 +19,7 @@ export class FleetFeed {
   /** `dropped` as first seen, by reason: what came since is told beside the total. */
   readonly #droppedFirst = new Map<string, number>();
   #epoch: string | undefined;
+  #firstTs: number | undefined;
 
   constructor(scope: Scope) {
     const ring = (): ChartWindow => new ChartWindow(HISTORY_MS, RING_MAX);
@@ -31,6 +34,13 @@ export class FleetFeed {
     return view === undefined ? undefined : readSummary(view.state);
   }
 
+  /** What the charts show: from the first figure on, a minute at least, HISTORY_MS at most. Undefined before the first. */
+  span(): { readonly from: number; readonly to: number } | undefined {
+    const to = this.lease.current()?.ts;
+    if (to === undefined || this.#firstTs === undefined) return undefined;
+    return { from: to - Math.min(HISTORY_MS, Math.max(SPAN_MIN_MS, to - this.#firstTs)), to };
+  }
+
   /** How many more were set aside than when this page was opened. */
   droppedSince(reason: string, now: number): number {
     return Math.max(0, now - (this.#droppedFirst.get(reason) ?? 0));
@@ -41,6 +51,7 @@ export class FleetFeed {
     if (epoch !== this.#epoch) this.#droppedFirst.clear();
     const first = epoch !== this.#epoch;
     this.#epoch = epoch;
+    this.#firstTs ??= ts;
     for (const [reason, count] of summary.dropped) {
       const before = this.#droppedFirst.get(reason);
       if (first || (before !== undefined && count < before)) this.#droppedFirst.set(reason, count);

@@ -12,7 +12,7 @@ const BARS = [
 export function memoryBars(): { element: HTMLElement; show: (memory: Summary["memory"] | undefined) => void } {
   const rows = BARS.map(({ key, title, about }) => {
     const figure = h("span", { class: "amount" });
-    const fill = s("rect", { class: `fill ${key}`, x: 0, y: 0, height: 8, rx: 4, width: 0 });
+    const fill = s("rect", { class: `fill ${key}`, x: 0, y: 0, height: 8, width: 0 });
     const bar = s("svg", { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "track", width: 100, height: 8 }), fill);
     const row = h("div", { class: "memory-row" }, h("dt", {}, title), h("dd", {}, figure, bar, h("span", { class: "about" }, about)));
     return { key, figure, fill, row };

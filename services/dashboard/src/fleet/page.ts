@@ -9,7 +9,7 @@ import { spark } from "../spark.js";
 import type { Summary } from "../read.js";
 import { deviceTable } from "./devices.js";
 import { droppedList } from "./dropped.js";
-import { FIGURES, HISTORY_MS, type FigureName } from "./feed.js";
+import { FIGURES, type FigureName } from "./feed.js";
 import { memoryBars } from "./memory.js";
 
 interface Tile {
@@ -37,9 +37,10 @@ export function fleetPage(scope: Scope, place: HTMLElement, context: Context): v
   const devices = deviceTable(session);
   const figures = h("div", { class: "tiles" }, ...tiles.map(({ element }) => element), alerts.element);
   const moving = [hero.element, figures, memory.element, dropped.element];
-  const trust = mark(session, moving, { empty: "The gateway has not summed up the fleet yet." });
+  const trust = mark(session, moving, { main: true, empty: "The gateway has not summed up the fleet yet." });
   place.append(
     h("div", { class: "title" }, heading("Fleet"), trust.element),
+    h("p", { class: "lead" }, "What all devices send, and what becomes of it."),
     h("div", { class: "fleet-top" }, hero.element, memory.element),
     figures,
     h("div", { class: "fleet-low" }, devices.element, dropped.element),
@@ -70,12 +71,12 @@ function heroCard(scope: Scope, { feed, theme }: Context): { element: HTMLElemen
     show: (summary) => {
       setText(figure, perSecond(summary?.eventsPerS));
       setAttributes(place, { "aria-label": `Events per second over the last minutes; now ${perSecond(summary?.eventsPerS)}` });
-      const ts = feed.lease.current()?.ts;
-      if (ts === undefined) return;
+      const span = feed.span();
+      if (span === undefined) return;
       // Made with the first figures: the page is laid out by then, and the canvas knows its width.
       drawn ??= plot();
-      const { t, v, count: points } = ring.m4(ts - HISTORY_MS, ts + 1, Math.max(60, place.clientWidth));
-      drawn.draw(t, v, points, ts - HISTORY_MS, ts);
+      const { t, v, count: points } = ring.m4(span.from, span.to + 1, Math.max(60, place.clientWidth));
+      drawn.draw(t, v, points, span.from, span.to);
     },
   };
 }
@@ -89,8 +90,8 @@ function figureTile({ feed }: Context, name: FigureName): { element: HTMLElement
     element,
     show: (summary) => {
       setText(figure, text(summary?.[name]));
-      const ts = feed.lease.current()?.ts;
-      if (ts !== undefined) line.draw(feed.rings[name], ts, HISTORY_MS);
+      const span = feed.span();
+      if (span !== undefined) line.draw(feed.rings[name], span.from, span.to);
     },
   };
 }

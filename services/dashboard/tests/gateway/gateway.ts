@@ -50,9 +50,9 @@ export class Gateway {
     for (const connection of this.connections) connection.tick();
   }
 
-  /** Names of the subscribed topics, of all connections. */
-  get subscribed(): string[] {
-    return [...this.connections].flatMap((connection) => connection.topics).sort();
+  /** Whether somebody has not taken yet what was sent. */
+  get busy(): boolean {
+    return [...this.connections].some((connection) => connection.busy);
   }
 }
 
@@ -68,8 +68,8 @@ export class Connection {
     this.#wire = wire;
   }
 
-  get topics(): string[] {
-    return [...this.#subscriptions.values()].map(({ topic }) => topic);
+  get busy(): boolean {
+    return this.#wire.busy;
   }
 
   closed(): void {
