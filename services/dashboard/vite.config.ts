@@ -17,11 +17,11 @@ const licences = (): Plugin => ({
   apply: "build",
   generateBundle() {
     const uplot = readFileSync(here("node_modules/uplot/LICENSE"), "utf8");
-    this.emitFile({
-      type: "asset",
-      fileName: "licences.txt",
-      source: `The dashboard of Evenkeel is under the Apache License 2.0. It contains uPlot, which is under this one:\n\n${uplot}`,
-    });
+    const about = "The dashboard of Evenkeel is under the Apache License 2.0. It contains uPlot, under this one:";
+    const source = `${about}
+
+${uplot}`;
+    this.emitFile({ type: "asset", fileName: "licences.txt", source });
   },
 });
 

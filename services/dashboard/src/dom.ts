@@ -32,7 +32,8 @@ export function s<K extends keyof SVGElementTagNameMap>(
 export function setAttributes(element: Element, attributes: { readonly [name: string]: Attribute }): void {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) element.removeAttribute(name);
-    else if (element.getAttribute(name) !== String(value === true ? "" : value)) element.setAttribute(name, value === true ? "" : String(value));
+    else if (element.getAttribute(name) !== String(value === true ? "" : value))
+      element.setAttribute(name, value === true ? "" : String(value));
   }
 }
 
@@ -42,7 +43,12 @@ export function setText(element: Element, text: string): void {
 }
 
 /** Listens until the scope ends. */
-export function listen<T extends Event = Event>(scope: Scope, target: EventTarget, type: string, call: (event: T) => void): void {
+export function listen<T extends Event = Event>(
+  scope: Scope,
+  target: EventTarget,
+  type: string,
+  call: (event: T) => void,
+): void {
   const hear = (event: Event): void => call(event as T);
   target.addEventListener(type, hear);
   scope.defer(() => target.removeEventListener(type, hear));

@@ -32,7 +32,7 @@ export interface Mark {
 export interface MarkOptions {
   /** Said before the first frame. */
   readonly empty?: string;
-  /** The page's own mark: it is there even when all is well, and explains itself even when the whole page stands still. */
+  /** The page's own mark: shown even when all is well, and explains itself even when the whole page stands still. */
   readonly main?: boolean;
   /** Whether it matters that data arrived a short while ago. */
   readonly recency?: boolean;
@@ -42,7 +42,13 @@ export interface MarkOptions {
 export function mark(session: Session, parts: readonly HTMLElement[], options: MarkOptions = {}): Mark {
   const label = h("span", { class: "label" });
   const detail = h("span", { class: "detail" });
-  const element = h("div", { class: options.main === true ? "trust main" : "trust" }, h("span", { class: "dot" }), label, detail);
+  const element = h(
+    "div",
+    { class: options.main === true ? "trust main" : "trust" },
+    h("span", { class: "dot" }),
+    label,
+    detail,
+  );
   return {
     element,
     show: (view, problem) => {
@@ -50,7 +56,8 @@ export function mark(session: Session, parts: readonly HTMLElement[], options: M
       const flags = view === undefined || options.recency === true ? view?.flags : { ...view.flags, recent: true };
       const said = valueOf(flags, problem, moving);
       const now = session.serverNow();
-      const age = view?.ts !== undefined && now !== undefined && now - view.ts > OLD_MS ? ` As of ${ago(view.ts, now)}.` : "";
+      const age =
+        view?.ts !== undefined && now !== undefined && now - view.ts > OLD_MS ? ` As of ${ago(view.ts, now)}.` : "";
       const empty = view === undefined && problem === undefined && moving ? options.empty : undefined;
       // Why the page stands still is said once, by its own mark.
       const why = options.main === true || problem !== undefined || view === undefined ? (empty ?? said.detail) : "";
@@ -67,7 +74,12 @@ export function mark(session: Session, parts: readonly HTMLElement[], options: M
 export const heading = (text: string): HTMLElement => h("h1", { tabindex: "-1" }, text);
 
 /** Paints now, at each paint of the leases, and when the connection or the second changes: ages move by themselves. */
-export function paintWith(scope: Scope, session: Session, leases: readonly { onPaint(call: () => void): () => void }[], paint: () => void): void {
+export function paintWith(
+  scope: Scope,
+  session: Session,
+  leases: readonly { onPaint(call: () => void): () => void }[],
+  paint: () => void,
+): void {
   // A lease may live longer than the page: the listener must not.
   for (const lease of leases) scope.defer(lease.onPaint(paint));
   scope.defer(session.onStatus(paint));

@@ -41,7 +41,7 @@ export class Plot {
     });
   }
 
-  /** Draws the first `count` points over `[from, to]`. The arrays may be used again once this returns and is called anew. */
+  /** Draws the first `count` points over `[from, to]`. The arrays are read until the next call. */
   draw(t: Float64Array, v: Float64Array, count: number, from: number, to: number): void {
     if (count === 0 && this.#empty) return;
     this.#empty = count === 0;
@@ -100,7 +100,8 @@ function optionsOf(options: PlotOptions, width: number): uPlot.Options {
 
 /** A little room above and below; a flat line gets a scale all the same. */
 export function rangeOf(min: number | null, max: number | null, floor?: number): uPlot.Range.MinMax {
-  if (min === null || max === null || !Number.isFinite(min) || !Number.isFinite(max)) return [floor ?? 0, (floor ?? 0) + 1];
+  if (min === null || max === null || !Number.isFinite(min) || !Number.isFinite(max))
+    return [floor ?? 0, (floor ?? 0) + 1];
   const low = floor === undefined ? min : Math.min(min, floor);
   if (low === max) return [low - (floor === undefined ? 1 : 0), max + 1];
   if (floor === undefined) return uPlot.rangeNum(low, max, 0.1, true);

@@ -20,7 +20,11 @@ export interface Summary {
   readonly lagMs: number | undefined;
   readonly jitterMs: number | undefined;
   readonly alerts: number | undefined;
-  readonly memory: { readonly planned: number | undefined; readonly accounted: number | undefined; readonly resident: number | undefined };
+  readonly memory: {
+    readonly planned: number | undefined;
+    readonly accounted: number | undefined;
+    readonly resident: number | undefined;
+  };
   /** By reason, most first. */
   readonly dropped: readonly (readonly [reason: string, count: number])[];
 }
@@ -64,18 +68,24 @@ const SIZES_MAX = 8;
 
 export function readDevices(state: unknown): Devices {
   const of = members(state);
-  const devices = listIn(of["devices"]).slice(0, DEVICES_MAX).flatMap((each): Glance[] => {
-    const device = members(each);
-    const id = textIn(device["stream_id"]);
-    if (id === undefined || id === "") return [];
-    return [{
-      id,
-      lastTs: numberIn(device["last_ts"]),
-      eventsPerS: numberIn(device["events_per_s"]),
-      alerts: numberIn(device["alerts_raised"]),
-    }];
-  });
-  const sizes = listIn(of["window_sizes"]).slice(0, SIZES_MAX).flatMap((size) => textIn(size) ?? []);
+  const devices = listIn(of["devices"])
+    .slice(0, DEVICES_MAX)
+    .flatMap((each): Glance[] => {
+      const device = members(each);
+      const id = textIn(device["stream_id"]);
+      if (id === undefined || id === "") return [];
+      return [
+        {
+          id,
+          lastTs: numberIn(device["last_ts"]),
+          eventsPerS: numberIn(device["events_per_s"]),
+          alerts: numberIn(device["alerts_raised"]),
+        },
+      ];
+    });
+  const sizes = listIn(of["window_sizes"])
+    .slice(0, SIZES_MAX)
+    .flatMap((size) => textIn(size) ?? []);
   return { devices, total: numberIn(of["total"]), sizes };
 }
 
@@ -131,15 +141,17 @@ function readRow(value: unknown, sizeMs: number | undefined): Row[] {
   const of = members(value);
   const [start, count] = [numberIn(of["t_start"]), numberIn(of["count"])];
   if (start === undefined || count === undefined || sizeMs === undefined || sizeMs <= 0) return [];
-  return [{
-    start,
-    sizeMs,
-    count,
-    missing: numberIn(of["missing"]),
-    closedBy: textIn(of["closed_by"]),
-    revision: numberIn(of["revision"]),
-    stats: readStats(of["stats"]),
-  }];
+  return [
+    {
+      start,
+      sizeMs,
+      count,
+      missing: numberIn(of["missing"]),
+      closedBy: textIn(of["closed_by"]),
+      revision: numberIn(of["revision"]),
+      stats: readStats(of["stats"]),
+    },
+  ];
 }
 
 const ROWS_MAX = 120;
@@ -148,7 +160,10 @@ const ROWS_MAX = 120;
 export function readWindows(state: unknown): readonly Row[] {
   const of = members(state);
   const sizeMs = numberIn(of["size_ms"]);
-  return listIn(of["rows"]).slice(-ROWS_MAX).flatMap((row) => readRow(row, sizeMs)).sort((a, b) => a.start - b.start);
+  return listIn(of["rows"])
+    .slice(-ROWS_MAX)
+    .flatMap((row) => readRow(row, sizeMs))
+    .sort((a, b) => a.start - b.start);
 }
 
 export interface Points {
@@ -167,7 +182,9 @@ export function readTelemetry(state: unknown): Points | undefined {
     const { t, v } = members(each);
     return Array.isArray(t) && Array.isArray(v) ? [[field, { t: t as number[], v: v as number[] }]] : [];
   });
-  const open = listIn(of["open"]).slice(0, SIZES_MAX).flatMap((row) => readRow(row, numberIn(members(row)["size_ms"])));
+  const open = listIn(of["open"])
+    .slice(0, SIZES_MAX)
+    .flatMap((row) => readRow(row, numberIn(members(row)["size_ms"])));
   return { fromMs, toMs, series, open };
 }
 

@@ -1,5 +1,5 @@
-// What stands around every page: the bar with the way home, the search, the connection and the theme; the line that says
-// when figures do not move; the voice for screen readers. Owns: the elements of the bar. Never: a topic.
+// What stands around every page: the bar with the way home, the search, the connection and the theme; the line that
+// says when figures do not move; the voice for screen readers. Owns: the elements of the bar. Never: a topic.
 import type { Session } from "@evenkeel/client";
 import { every, h, listen, s, setAttributes, setText } from "./dom.js";
 import { clock } from "./format.js";
@@ -26,7 +26,15 @@ export function shell(app: HTMLElement, session: Session, theme: ThemeChoice): S
   const askToken = tokenDialog(app);
   app.prepend(
     h("a", { class: "skip", href: "#main" }, "Skip to the page"),
-    h("header", { class: "bar" }, home(), search(session), badge(session, notice, askToken, announce), themeButton(session, theme), ...signOut()),
+    h(
+      "header",
+      { class: "bar" },
+      home(),
+      search(session),
+      badge(session, notice, askToken, announce),
+      themeButton(session, theme),
+      ...signOut(),
+    ),
     h("section", { "aria-label": "Connection" }, notice, voice),
     main,
   );
@@ -51,7 +59,14 @@ function home(): HTMLElement {
 }
 
 function search(session: Session): HTMLElement {
-  const input = h("input", { type: "search", name: "device", "aria-label": "Open a device by its id", placeholder: "Device, e.g. bowl/0001", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", {
+    type: "search",
+    name: "device",
+    "aria-label": "Open a device by its id",
+    placeholder: "Device, e.g. bowl/0001",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const form = h("form", { class: "search", role: "search" }, input, h("button", { type: "submit" }, "Open"));
   listen(session.scope, form, "submit", (event) => {
     event.preventDefault();
@@ -63,7 +78,12 @@ function search(session: Session): HTMLElement {
   return form;
 }
 
-function badge(session: Session, notice: HTMLElement, askToken: () => void, announce: (text: string) => void): HTMLElement {
+function badge(
+  session: Session,
+  notice: HTMLElement,
+  askToken: () => void,
+  announce: (text: string) => void,
+): HTMLElement {
   const label = h("span", { class: "label" });
   const detail = h("span", { class: "detail" });
   const button = h("button", { type: "button", class: "quiet", hidden: true });
@@ -86,7 +106,11 @@ function badge(session: Session, notice: HTMLElement, askToken: () => void, anno
     else lostAt ??= Date.now();
     // The first moments of a page are no loss: nothing is on it that could be old.
     notice.hidden = now.moving || session.diagnostics().counts.transitions.connected === 0;
-    if (!notice.hidden) setText(notice, `Not connected since ${clock(lostAt)}. What you see is the last that was known; it does not move.`);
+    if (!notice.hidden)
+      setText(
+        notice,
+        `Not connected since ${clock(lostAt)}. What you see is the last that was known; it does not move.`,
+      );
     if (said?.label !== now.label) announce(`${now.label}. ${now.detail}`);
     if (now.action === "token" && said?.action !== "token") askToken();
     said = now;
@@ -102,7 +126,10 @@ function themeButton(session: Session, theme: ThemeChoice): HTMLElement {
   const button = h("button", { type: "button", class: "quiet theme" });
   const show = (): void => {
     setText(button, THEME_LABELS[theme.theme]);
-    button.setAttribute("aria-label", `Colours: ${THEME_LABELS[theme.theme]}. Change to ${THEME_LABELS[nextTheme(theme.theme)]}`);
+    button.setAttribute(
+      "aria-label",
+      `Colours: ${THEME_LABELS[theme.theme]}. Change to ${THEME_LABELS[nextTheme(theme.theme)]}`,
+    );
   };
   listen(session.scope, button, "click", () => {
     theme.choose(nextTheme(theme.theme));

@@ -1,4 +1,4 @@
-// A small line without axes, as SVG. Owns: its path. Never: a scale that hides the zero: figures on the fleet page begin there.
+// A small line without axes, as SVG. Owns: its path. Never: a scale that hides the zero: these figures begin there.
 import type { ChartWindow } from "@evenkeel/client";
 import { s } from "./dom.js";
 
@@ -15,7 +15,12 @@ export interface Spark {
 export function spark(): Spark {
   const line = s("path", { class: "spark-line", "vector-effect": "non-scaling-stroke" });
   const area = s("path", { class: "spark-area" });
-  const element = s("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
+  const element = s(
+    "svg",
+    { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    area,
+    line,
+  );
   return {
     element,
     draw: (ring, from, to) => {
@@ -28,12 +33,19 @@ export function spark(): Spark {
 }
 
 /** Exported for its test. */
-export function pathOf(t: Float64Array, v: Float64Array, count: number, from: number, spanMs: number): { line: string; area: string } {
+export function pathOf(
+  t: Float64Array,
+  v: Float64Array,
+  count: number,
+  from: number,
+  spanMs: number,
+): { line: string; area: string } {
   if (count < 2) return { line: "", area: "" };
   let top = 0;
   for (let i = 0; i < count; i += 1) top = Math.max(top, v[i] as number);
   const x = (i: number): string => ((((t[i] as number) - from) / spanMs) * WIDTH).toFixed(1);
-  const y = (i: number): string => (top === 0 ? HEIGHT - 1 : HEIGHT - 1 - (Math.max(0, v[i] as number) / top) * (HEIGHT - 3)).toFixed(1);
+  const y = (i: number): string =>
+    (top === 0 ? HEIGHT - 1 : HEIGHT - 1 - (Math.max(0, v[i] as number) / top) * (HEIGHT - 3)).toFixed(1);
   let line = `M${x(0)} ${y(0)}`;
   for (let i = 1; i < count; i += 1) line += `L${x(i)} ${y(i)}`;
   return { line, area: `${line}L${x(count - 1)} ${HEIGHT}L${x(0)} ${HEIGHT}Z` };

@@ -13,7 +13,10 @@ export class ThemeChoice {
   constructor() {
     const kept = read();
     this.#theme = THEMES.find((theme) => theme === kept) ?? "system";
-    this.#dark.addEventListener("change", () => this.#tell());
+    this.#dark.addEventListener("change", () => {
+      this.#show();
+      this.#tell();
+    });
     this.#show();
   }
 
@@ -39,9 +42,8 @@ export class ThemeChoice {
   }
 
   #show(): void {
-    const root = document.documentElement;
-    if (this.#theme === "system") delete root.dataset["theme"];
-    else root.dataset["theme"] = this.#theme;
+    const system = this.#dark.matches ? "dark" : "light";
+    document.documentElement.dataset["theme"] = this.#theme === "system" ? system : this.#theme;
   }
 
   #tell(): void {

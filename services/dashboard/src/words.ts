@@ -28,29 +28,58 @@ export function connectionOf(status: Status, now: number): Connection {
   switch (state) {
     case "connected":
       if (draining) {
-        return { tone: "busy", label: "Moving", detail: "This gateway leaves; another takes over.", action: "none", moving: true };
+        return {
+          tone: "busy",
+          label: "Moving",
+          detail: "This gateway leaves; another takes over.",
+          action: "none",
+          moving: true,
+        };
       }
       if (rate !== undefined && rate.step > 0) {
         const detail = `The gateway sends at most ${rate.maxHz} updates a second for now.`;
         return { tone: "busy", label: "Slowed", detail, action: "none", moving: true };
       }
-      return { tone: "good", label: "Connected", detail: "Updates arrive as they happen.", action: "none", moving: true };
+      return {
+        tone: "good",
+        label: "Connected",
+        detail: "Updates arrive as they happen.",
+        action: "none",
+        moving: true,
+      };
     case "connecting":
-      if (lastClose === undefined) return { tone: "busy", label: "Connecting", detail: "Waiting for the gateway.", action: "none", moving: false };
+      if (lastClose === undefined)
+        return { tone: "busy", label: "Connecting", detail: "Waiting for the gateway.", action: "none", moving: false };
       return { tone: "busy", label: "Reconnecting", detail: "Trying now.", action: "none", moving: false };
     case "backoff": {
-      const wait = retryAt === undefined ? "soon" : `in ${duration(Math.max(1, Math.ceil((retryAt - now) / 1000)) * 1000)}`;
+      const wait =
+        retryAt === undefined ? "soon" : `in ${duration(Math.max(1, Math.ceil((retryAt - now) / 1000)) * 1000)}`;
       const tries = failures > 1 ? ` ${failures} attempts failed.` : "";
-      return { tone: "bad", label: "Reconnecting", detail: `Next attempt ${wait}.${tries}`, action: "retry", moving: false };
+      return {
+        tone: "bad",
+        label: "Reconnecting",
+        detail: `Next attempt ${wait}.${tries}`,
+        action: "retry",
+        moving: false,
+      };
     }
     case "disconnected":
       if (lastClose?.code === CREDENTIAL_REFUSED) {
-        return { tone: "bad", label: "Token needed", detail: "The gateway did not accept the credential.", action: "token", moving: false };
+        return {
+          tone: "bad",
+          label: "Token needed",
+          detail: "The gateway did not accept the credential.",
+          action: "token",
+          moving: false,
+        };
       }
       return {
         tone: "bad",
         label: "Disconnected",
-        detail: lastClose === undefined ? "Not connected." : `The gateway closed for good: ${lastClose.reason || `code ${lastClose.code}`}.`,
+        detail:
+          lastClose === undefined
+            ? "Not connected."
+            : `The gateway closed for good: ${lastClose.reason || `code ${lastClose.code}`}.`,
         action: "connect",
         moving: false,
       };
@@ -59,7 +88,8 @@ export function connectionOf(status: Status, now: number): Connection {
 
 /** What a page says of a topic: `flags` of its view, or undefined before the first frame. */
 export function valueOf(flags: Flags | undefined, problem: string | undefined, moving: boolean): Said {
-  if (problem !== undefined) return { tone: "bad", label: "Refused", detail: `The gateway does not send this: ${problem}.` };
+  if (problem !== undefined)
+    return { tone: "bad", label: "Refused", detail: `The gateway does not send this: ${problem}.` };
   if (flags === undefined) {
     return moving
       ? { tone: "idle", label: "No data", detail: "Nothing has come yet." }
@@ -67,12 +97,15 @@ export function valueOf(flags: Flags | undefined, problem: string | undefined, m
   }
   const partial = flags.partial ? " A part of it is missing." : "";
   if (flags.stale) {
-    const why = moving ? "The source has fallen silent; these are the last known values." : "These values do not move until the connection is back.";
+    const why = moving
+      ? "The source has fallen silent; these are the last known values."
+      : "These values do not move until the connection is back.";
     return { tone: "bad", label: "Stale", detail: why + partial };
   }
   if (flags.paused) return { tone: "idle", label: "Paused", detail: `Updates are paused.${partial}` };
   if (!flags.live) return { tone: "idle", label: "Not running", detail: `Nothing produces this just now.${partial}` };
-  if (!flags.recent) return { tone: "idle", label: "Quiet", detail: `Its source runs, but nothing new has arrived lately.${partial}` };
+  if (!flags.recent)
+    return { tone: "idle", label: "Quiet", detail: `Its source runs, but nothing new has arrived lately.${partial}` };
   return { tone: "good", label: "Live", detail: `New data arrives.${partial}` };
 }
 

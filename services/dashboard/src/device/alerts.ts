@@ -40,7 +40,9 @@ export const alertWords = ({ rule, raised, severity }: AlertLine): string =>
   raised ? `${SEVERITIES[severity]}: ${rule} raised` : `Cleared: ${rule}`;
 
 const reading = ({ field, value, threshold }: AlertLine): string =>
-  value === undefined ? "" : ` · ${field ?? "value"} ${measured(value)}${threshold === undefined ? "" : `, limit ${measured(threshold)}`}`;
+  value === undefined
+    ? ""
+    : ` · ${field ?? "value"} ${measured(value)}${threshold === undefined ? "" : `, limit ${measured(threshold)}`}`;
 
 function noteOf(shown: number, lost: number | undefined): string {
   if ((lost ?? 0) > 0) return "Some alerts were lost: the gateway's log no longer had them.";

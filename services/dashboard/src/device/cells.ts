@@ -45,8 +45,10 @@ export interface Figure {
   readonly max: number;
 }
 
-/** One field over the windows of the last `spanMs` before the end of the newest: event time, so that a wrong device clock
- * does not empty the tile. */
+/**
+ * One field over the windows of the last `spanMs` before the end of the newest: event time, so that a wrong device
+ * clock does not empty the tile.
+ */
 export function figureOf(rows: readonly Row[], field: string, spanMs: number): Figure | undefined {
   const last = rows[rows.length - 1];
   if (last === undefined) return undefined;

@@ -1,4 +1,4 @@
-// The live chart: one small plot per chosen field, one time axis. Points are taken as they come, drawn as they are painted.
+// The live chart: a small plot per chosen field, one time axis. Points are taken as they come, drawn as painted.
 // Owns: the rings, the plots, the choice of fields and span. Never: more than SHOWN_MAX plots at once.
 import type { Scope, StateLease, StateView, Telemetry } from "@evenkeel/client";
 import { card, h, listen, setAttributes, setText } from "../dom.js";
@@ -23,7 +23,11 @@ interface Panel {
   pointed: string | undefined;
 }
 
-export function chartCard(scope: Scope, context: Context, lease: StateLease<Telemetry>): { element: HTMLElement; paint: (view: StateView<Telemetry> | undefined) => void } {
+export function chartCard(
+  scope: Scope,
+  context: Context,
+  lease: StateLease<Telemetry>,
+): { element: HTMLElement; paint: (view: StateView<Telemetry> | undefined) => void } {
   const chart = new Chart(scope, context);
   lease.onFrame((frame) => {
     const points = readTelemetry(frame.state);
@@ -51,9 +55,11 @@ class Chart {
     this.#controls = h("div", { class: "controls", hidden: true }, this.#chipPlace, this.#spanControl());
     this.element = card("Fields over time", "chart", this.#controls, this.#place, this.#note);
     setText(this.#note, "No points yet.");
-    scope.defer(theme.onChange(() => {
-      for (const { plot } of this.#panels.values()) plot.repaint();
-    }));
+    scope.defer(
+      theme.onChange(() => {
+        for (const { plot } of this.#panels.values()) plot.repaint();
+      }),
+    );
   }
 
   paint(): void {
@@ -75,7 +81,10 @@ class Chart {
     setText(panel.reading, panel.pointed ?? (seen === undefined ? "no points in this span" : measured(seen.last)));
     // Words for the picture, once a second: a screen reader that stands on it must not be chased.
     if (!describe) return;
-    const words = seen === undefined ? "no points" : `now ${measured(seen.last)}, lowest ${measured(seen.min)}, highest ${measured(seen.max)}`;
+    const words =
+      seen === undefined
+        ? "no points"
+        : `now ${measured(seen.last)}, lowest ${measured(seen.min)}, highest ${measured(seen.max)}`;
     setAttributes(panel.canvas, { "aria-label": `${field} over the last ${duration(this.#spanMs)}: ${words}` });
   }
 
@@ -83,7 +92,11 @@ class Chart {
   #meetFields(): void {
     for (const field of this.lines.fields) {
       if (this.#chips.has(field)) continue;
-      const chip = h("button", { type: "button", class: "chip", "data-line": (this.#chips.size % COLOURS) + 1, "aria-pressed": "false" }, field);
+      const chip = h(
+        "button",
+        { type: "button", class: "chip", "data-line": (this.#chips.size % COLOURS) + 1, "aria-pressed": "false" },
+        field,
+      );
       this.#chips.set(field, chip);
       this.#chipPlace.append(chip);
       listen(this.#scope, chip, "click", () => this.#toggle(field));
@@ -97,7 +110,9 @@ class Chart {
     if (this.#chips.size === 0) return "No points yet.";
     const left = this.lines.leftOut;
     if (left > 0) return `The first ${FIELDS_MAX} fields can be drawn; ${plural(left, "more is", "more are")} not.`;
-    return this.#chosen.size === 0 ? "Choose a field to draw." : "Times are the device's own. A break in a line is a break in the data.";
+    return this.#chosen.size === 0
+      ? "Choose a field to draw."
+      : "Times are the device's own. A break in a line is a break in the data.";
   }
 
   #toggle(field: string): void {

@@ -29,10 +29,20 @@ export function devicePage(scope: Scope, place: HTMLElement, context: Context, i
     empty: "Nothing has come yet. Is the id right, and has the device sent anything?",
   });
   place.append(
-    h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: hashOf({ page: "fleet" }) }, "Fleet"), " / device"),
+    h(
+      "nav",
+      { class: "crumbs", "aria-label": "Where you are" },
+      h("a", { href: hashOf({ page: "fleet" }) }, "Fleet"),
+      " / device",
+    ),
     h("div", { class: "title" }, heading(id), trust.element),
     facts.element,
-    h("div", { class: "device" }, h("div", { class: "wide" }, chart.element, windows.element), h("div", { class: "narrow" }, tiles.element, filling.element, alerts.element)),
+    h(
+      "div",
+      { class: "device" },
+      h("div", { class: "wide" }, chart.element, windows.element),
+      h("div", { class: "narrow" }, tiles.element, filling.element, alerts.element),
+    ),
   );
   const status = scope.acquire(topics.deviceStatus({ id }), { maxHz: 1 });
   paintWith(scope, session, [telemetry], () => {
@@ -46,7 +56,14 @@ export function devicePage(scope: Scope, place: HTMLElement, context: Context, i
     const state = view === undefined ? undefined : readStatus(view.state);
     const now = session.serverNow();
     facts.show([
-      ["Last event", state === undefined ? UNKNOWN : state.lastTs === undefined ? "never heard" : `${clock(state.lastTs)}, ${ago(state.lastTs, now)}`],
+      [
+        "Last event",
+        state === undefined
+          ? UNKNOWN
+          : state.lastTs === undefined
+            ? "never heard"
+            : `${clock(state.lastTs)}, ${ago(state.lastTs, now)}`,
+      ],
       ["Events per second", perSecond(state?.eventsPerS)],
       ["Missing events", count(state?.missing)],
       ["Alerts raised", count(state?.alerts)],

@@ -18,7 +18,9 @@ export function tileCard(): { element: HTMLElement; show: (rows: readonly Row[])
     show: (rows) => {
       const fields = fieldsOf(rows).slice(0, TILES_MAX);
       setText(note, rows.length === 0 ? "No window has closed yet." : spanNote(rows));
-      resize(place, tiles, fields.length, () => h("div", {}, h("dt"), h("dd", {}, h("span", { class: "mean" }), h("span", { class: "about" }))));
+      resize(place, tiles, fields.length, () =>
+        h("div", {}, h("dt"), h("dd", {}, h("span", { class: "mean" }), h("span", { class: "about" }))),
+      );
       fields.forEach((field, i) => {
         const [name, value] = tiles[i]?.children ?? [];
         const figure = figureOf(rows, field, SPAN_MS);
@@ -42,7 +44,8 @@ function spanNote(rows: readonly Row[]): string {
 /** Fields of any window, in the order of the newest that has them. */
 function fieldsOf(rows: readonly Row[]): string[] {
   const fields = new Set<string>();
-  for (let i = rows.length - 1; i >= 0; i -= 1) for (const field of Object.keys(rows[i]?.stats ?? {})) fields.add(field);
+  for (let i = rows.length - 1; i >= 0; i -= 1)
+    for (const field of Object.keys(rows[i]?.stats ?? {})) fields.add(field);
   return [...fields];
 }
 
@@ -58,7 +61,12 @@ export function fillingCard(): { element: HTMLElement; show: (points: Points | u
       setText(note, open.length === 0 ? "None is open." : "They close when a later event, or silence, says so.");
       resize(list, lines, open.length, () => {
         const track = s("rect", { class: "track", width: 100, height: 6 });
-        const bar = s("svg", { class: "meter", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, track, s("rect", { class: "fill accounted", height: 6, width: 0 }));
+        const bar = s(
+          "svg",
+          { class: "meter", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
+          track,
+          s("rect", { class: "fill accounted", height: 6, width: 0 }),
+        );
         return h("li", {}, h("span", { class: "name" }), h("span", { class: "amount" }), bar);
       });
       open.forEach((row, i) => {
@@ -72,4 +80,3 @@ export function fillingCard(): { element: HTMLElement; show: (points: Points | u
     },
   };
 }
-

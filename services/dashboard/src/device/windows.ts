@@ -13,7 +13,12 @@ const FIELDS_MAX = 3;
 /** Where the gateway does not name the sizes: those of the default configuration. */
 const SIZES_DEFAULT = ["5s", "1m"] as const;
 
-export function windowCard(scope: Scope, context: Context, id: string, tiles: { readonly element: HTMLElement; show(rows: readonly Row[]): void }): { element: HTMLElement } {
+export function windowCard(
+  scope: Scope,
+  context: Context,
+  id: string,
+  tiles: { readonly element: HTMLElement; show(rows: readonly Row[]): void },
+): { element: HTMLElement } {
   const { session } = context;
   const sizes = scope.acquire(topics.fleetDevices(), { maxHz: 1 });
   const select = h("select", { "aria-label": "Window size" });
@@ -21,7 +26,12 @@ export function windowCard(scope: Scope, context: Context, id: string, tiles: { 
   const table = tableView();
   const parts = h("div", {}, strip.element, table.element);
   const trust = mark(session, [parts, tiles.element], { empty: "No window of this size has closed yet." });
-  const element = card("Closed windows", "windows", h("div", { class: "controls" }, trust.element, h("label", { class: "size" }, "Size ", select)), parts);
+  const element = card(
+    "Closed windows",
+    "windows",
+    h("div", { class: "controls" }, trust.element, h("label", { class: "size" }, "Size ", select)),
+    parts,
+  );
   let inner: { readonly scope: Scope; readonly lease: StateLease<Windows> } | undefined;
   const open = (size: string): void => {
     inner?.scope.dispose();
@@ -53,10 +63,24 @@ export function windowCard(scope: Scope, context: Context, id: string, tiles: { 
 }
 
 function stripView(): { element: HTMLElement; show: (strip: Strip | undefined) => void } {
-  const picture = s("svg", { class: "strip", viewBox: `0 0 ${CELLS_MAX * 4} 24`, preserveAspectRatio: "none", role: "img" });
+  const picture = s("svg", {
+    class: "strip",
+    viewBox: `0 0 ${CELLS_MAX * 4} 24`,
+    preserveAspectRatio: "none",
+    role: "img",
+  });
   const words = h("p", { class: "completeness" });
-  const kinds = [["whole", "whole"], ["late", "whole, late events merged"], ["missing", "events missing"], ["none", "no window"]] as const;
-  const legend = h("p", { class: "legend", "aria-hidden": "true" }, ...kinds.map(([kind, name]) => h("span", {}, h("span", { class: `key ${kind}` }), name)));
+  const kinds = [
+    ["whole", "whole"],
+    ["late", "whole, late events merged"],
+    ["missing", "events missing"],
+    ["none", "no window"],
+  ] as const;
+  const legend = h(
+    "p",
+    { class: "legend", "aria-hidden": "true" },
+    ...kinds.map(([kind, name]) => h("span", {}, h("span", { class: `key ${kind}` }), name)),
+  );
   const cells: SVGRectElement[] = [];
   const element = h("div", { class: "strip-box" }, words, picture, legend);
   return {
@@ -76,15 +100,26 @@ export function stripWords(strip: Strip | undefined): string {
   if (strip === undefined) return "No closed window yet.";
   const { windows, whole, missing, from, to } = strip;
   const span = `${clock(from)} to ${clock(to)}`;
-  if (missing === 0) return `${windows === 1 ? "The one window is" : `All ${count(windows)} windows are`} whole, ${span}.`;
+  if (missing === 0)
+    return `${windows === 1 ? "The one window is" : `All ${count(windows)} windows are`} whole, ${span}.`;
   return `${count(whole)} of ${plural(windows, "window")} whole, ${plural(missing, "event")} missing, ${span}.`;
 }
 
 function tableView(): { element: HTMLElement; show: (rows: readonly Row[]) => void } {
   const body = h("tbody");
   const head = h("tr");
-  const table = h("table", {}, h("caption", { class: "unseen" }, "The newest closed windows"), h("thead", {}, head), body);
-  const scroll = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table of closed windows" }, table);
+  const table = h(
+    "table",
+    {},
+    h("caption", { class: "unseen" }, "The newest closed windows"),
+    h("thead", {}, head),
+    body,
+  );
+  const scroll = h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table of closed windows" },
+    table,
+  );
   const lines: HTMLTableRowElement[] = [];
   let titles = "";
   return {
@@ -93,17 +128,42 @@ function tableView(): { element: HTMLElement; show: (rows: readonly Row[]) => vo
       scroll.hidden = rows.length === 0;
       const newest = rows.slice(-TABLE_MAX).reverse();
       const fields = Object.keys(newest[0]?.stats ?? {}).slice(0, FIELDS_MAX);
-      const columns = ["Start", "Events", "Missing", "Closed by", "Revision", ...fields.map((field) => `Mean ${field}`)];
+      const columns = [
+        "Start",
+        "Events",
+        "Missing",
+        "Closed by",
+        "Revision",
+        ...fields.map((field) => `Mean ${field}`),
+      ];
       if (columns.join("\n") !== titles) {
         titles = columns.join("\n");
-        head.replaceChildren(...columns.map((title, i) => h("th", { scope: "col", class: i === 0 || i === 3 ? undefined : "number" }, title)));
+        head.replaceChildren(
+          ...columns.map((title, i) =>
+            h("th", { scope: "col", class: i === 0 || i === 3 ? undefined : "number" }, title),
+          ),
+        );
         body.replaceChildren();
         lines.length = 0;
       }
-      resize(body, lines, newest.length, () => h("tr", {}, h("th", { scope: "row" }), ...columns.slice(1).map((_, i) => h("td", { class: i === 2 ? undefined : "number" }))));
+      resize(body, lines, newest.length, () =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }),
+          ...columns.slice(1).map((_, i) => h("td", { class: i === 2 ? undefined : "number" })),
+        ),
+      );
       newest.forEach((row, i) => {
         const means = fields.map((field) => measured(row.stats[field]?.mean));
-        const texts = [clock(row.start), count(row.count), count(row.missing), closedByMeans(row.closedBy), count(row.revision), ...means];
+        const texts = [
+          clock(row.start),
+          count(row.count),
+          count(row.missing),
+          closedByMeans(row.closedBy),
+          count(row.revision),
+          ...means,
+        ];
         texts.forEach((text, j) => setText(lines[i]?.children[j] as Element, text));
         setAttributes(lines[i]?.children[2] as Element, { "data-alert": (row.missing ?? 0) > 0 });
       });

@@ -1,5 +1,5 @@
-// The devices worth a look, each a link to its page. Owns: its rows, reused from paint to paint so that a row that has the
-// focus keeps it. Bound: what read.ts lets through, 100.
+// The devices worth a look, each a link to its page. Owns: its rows, reused from paint to paint so that a row that has
+// the focus keeps it. Bound: what read.ts lets through, 100.
 import type { FleetDevices, Session, StateView } from "@evenkeel/client";
 import { card, h, resize, setAttributes, setText } from "../dom.js";
 import { ago, count, perSecond, plural } from "../format.js";
@@ -7,11 +7,23 @@ import { mark } from "../page.js";
 import { readDevices, type Devices, type Glance } from "../read.js";
 import { hashOf } from "../route.js";
 
-const COLUMNS = [["Device", ""], ["Last event", "number"], ["Events per second", "number"], ["Alerts", "number"]] as const;
+const COLUMNS = [
+  ["Device", ""],
+  ["Last event", "number"],
+  ["Events per second", "number"],
+  ["Alerts", "number"],
+] as const;
 
-export function deviceTable(session: Session): { element: HTMLElement; show: (view: StateView<FleetDevices> | undefined, problem: string | undefined) => void } {
+export function deviceTable(session: Session): {
+  element: HTMLElement;
+  show: (view: StateView<FleetDevices> | undefined, problem: string | undefined) => void;
+} {
   const body = h("tbody");
-  const head = h("thead", {}, h("tr", {}, ...COLUMNS.map(([title, kind]) => h("th", { scope: "col", class: kind || undefined }, title))));
+  const head = h(
+    "thead",
+    {},
+    h("tr", {}, ...COLUMNS.map(([title, kind]) => h("th", { scope: "col", class: kind || undefined }, title))),
+  );
   const table = h("table", {}, h("caption", { class: "unseen" }, "Devices, those with alerts first"), head, body);
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table of devices" }, table);
   const note = h("p", { class: "about" });
@@ -27,7 +39,14 @@ export function deviceTable(session: Session): { element: HTMLElement; show: (vi
       scroll.hidden = devices.length === 0;
       setText(note, noteOf(read, problem));
       resize(body, rows, devices.length, () =>
-        h("tr", {}, h("th", { scope: "row" }, h("a")), h("td", { class: "number" }), h("td", { class: "number" }), h("td", { class: "number" })),
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, h("a")),
+          h("td", { class: "number" }),
+          h("td", { class: "number" }),
+          h("td", { class: "number" }),
+        ),
       );
       const now = session.serverNow();
       devices.forEach((device, i) => fill(rows[i], device, now));

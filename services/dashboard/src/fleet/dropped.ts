@@ -7,10 +7,23 @@ import type { FleetFeed } from "./feed.js";
 
 const ROWS_MAX = 16;
 
-export function droppedList(feed: FleetFeed): { element: HTMLElement; show: (dropped: readonly (readonly [string, number])[] | undefined) => void } {
+export function droppedList(feed: FleetFeed): {
+  element: HTMLElement;
+  show: (dropped: readonly (readonly [string, number])[] | undefined) => void;
+} {
   const body = h("tbody");
   const note = h("p", { class: "about" });
-  const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Reason"), h("th", { scope: "col", class: "number" }, "Events"), h("th", { scope: "col", class: "number" }, "Since opened")));
+  const head = h(
+    "thead",
+    {},
+    h(
+      "tr",
+      {},
+      h("th", { scope: "col" }, "Reason"),
+      h("th", { scope: "col", class: "number" }, "Events"),
+      h("th", { scope: "col", class: "number" }, "Since opened"),
+    ),
+  );
   const table = h("table", {}, h("caption", { class: "unseen" }, "Events set aside, by reason"), head, body);
   const element = card("Set aside, by reason", "dropped", table, note);
   const rows: HTMLTableRowElement[] = [];
@@ -21,7 +34,13 @@ export function droppedList(feed: FleetFeed): { element: HTMLElement; show: (dro
       table.hidden = shown.length === 0;
       setText(note, noteOf(dropped, shown.length));
       resize(body, rows, shown.length, () =>
-        h("tr", {}, h("th", { scope: "row" }, h("span", {}), h("span", { class: "about" })), h("td", { class: "number" }), h("td", { class: "number" })),
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, h("span", {}), h("span", { class: "about" })),
+          h("td", { class: "number" }),
+          h("td", { class: "number" }),
+        ),
       );
       shown.forEach(([reason, events], i) => {
         const [name, total, since] = rows[i]?.children ?? [];

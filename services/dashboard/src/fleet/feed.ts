@@ -34,7 +34,7 @@ export class FleetFeed {
     return view === undefined ? undefined : readSummary(view.state);
   }
 
-  /** What the charts show: from the first figure on, a minute at least, HISTORY_MS at most. Undefined before the first. */
+  /** What the charts show: from the first figure on, a minute at least, HISTORY_MS at most; undefined before it. */
   span(): { readonly from: number; readonly to: number } | undefined {
     const to = this.lease.current()?.ts;
     if (to === undefined || this.#firstTs === undefined) return undefined;

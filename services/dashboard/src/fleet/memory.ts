@@ -13,8 +13,18 @@ export function memoryBars(): { element: HTMLElement; show: (memory: Summary["me
   const rows = BARS.map(({ key, title, about }) => {
     const figure = h("span", { class: "amount" });
     const fill = s("rect", { class: `fill ${key}`, x: 0, y: 0, height: 8, width: 0 });
-    const bar = s("svg", { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "track", width: 100, height: 8 }), fill);
-    const row = h("div", { class: "memory-row" }, h("dt", {}, title), h("dd", {}, figure, bar, h("span", { class: "about" }, about)));
+    const bar = s(
+      "svg",
+      { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+      s("rect", { class: "track", width: 100, height: 8 }),
+      fill,
+    );
+    const row = h(
+      "div",
+      { class: "memory-row" },
+      h("dt", {}, title),
+      h("dd", {}, figure, bar, h("span", { class: "about" }, about)),
+    );
     return { key, figure, fill, row };
   });
   const verdict = h("p", { class: "about" });
@@ -36,7 +46,8 @@ export function memoryBars(): { element: HTMLElement; show: (memory: Summary["me
 
 /** One sentence about plan and reality. */
 export function memoryVerdict(memory: Summary["memory"] | undefined): string {
-  if (memory?.planned === undefined || memory.resident === undefined || memory.planned <= 0 || memory.resident <= 0) return "";
+  if (memory?.planned === undefined || memory.resident === undefined || memory.planned <= 0 || memory.resident <= 0)
+    return "";
   const share = Math.round((memory.resident / memory.planned) * 100);
   return share <= 100 ? `Resident is ${share} % of the plan.` : `Resident is above the plan: ${share} %.`;
 }

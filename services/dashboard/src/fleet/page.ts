@@ -58,11 +58,21 @@ export function fleetPage(scope: Scope, place: HTMLElement, context: Context): v
   paintWith(scope, session, [glances], () => devices.show(glances.current(), glances.problem()));
 }
 
-function heroCard(scope: Scope, { feed, theme }: Context): { element: HTMLElement; show: (summary: Summary | undefined) => void } {
+function heroCard(
+  scope: Scope,
+  { feed, theme }: Context,
+): { element: HTMLElement; show: (summary: Summary | undefined) => void } {
   const figure = h("p", { class: "figure" });
   const place = h("div", { class: "plot", role: "img" });
-  const element = card("Events per second", "hero", figure, place, h("p", { class: "about" }, "That came in, over the last five minutes or since this page was opened."));
-  const plot = (): Plot => new Plot(scope, place, { height: 168, colour: "--line-1", area: true, floor: 0, value: perSecond });
+  const element = card(
+    "Events per second",
+    "hero",
+    figure,
+    place,
+    h("p", { class: "about" }, "That came in, over the last five minutes or since this page was opened."),
+  );
+  const plot = (): Plot =>
+    new Plot(scope, place, { height: 168, colour: "--line-1", area: true, floor: 0, value: perSecond });
   let drawn: Plot | undefined;
   scope.defer(theme.onChange(() => drawn?.repaint()));
   const ring = feed.rings.eventsPerS;
@@ -70,7 +80,9 @@ function heroCard(scope: Scope, { feed, theme }: Context): { element: HTMLElemen
     element,
     show: (summary) => {
       setText(figure, perSecond(summary?.eventsPerS));
-      setAttributes(place, { "aria-label": `Events per second over the last minutes; now ${perSecond(summary?.eventsPerS)}` });
+      setAttributes(place, {
+        "aria-label": `Events per second over the last minutes; now ${perSecond(summary?.eventsPerS)}`,
+      });
       const span = feed.span();
       if (span === undefined) return;
       // Made with the first figures: the page is laid out by then, and the canvas knows its width.
@@ -81,11 +93,21 @@ function heroCard(scope: Scope, { feed, theme }: Context): { element: HTMLElemen
   };
 }
 
-function figureTile({ feed }: Context, name: FigureName): { element: HTMLElement; show: (summary: Summary | undefined) => void } {
+function figureTile(
+  { feed }: Context,
+  name: FigureName,
+): { element: HTMLElement; show: (summary: Summary | undefined) => void } {
   const { title, about, text } = TILES[name];
   const figure = h("p", { class: "figure" });
   const line = spark();
-  const element = h("section", { class: "card tile" }, h("h2", {}, title), figure, h("p", { class: "about" }, about), line.element);
+  const element = h(
+    "section",
+    { class: "card tile" },
+    h("h2", {}, title),
+    figure,
+    h("p", { class: "about" }, about),
+    line.element,
+  );
   return {
     element,
     show: (summary) => {

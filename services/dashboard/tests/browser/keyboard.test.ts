@@ -10,7 +10,9 @@ afterAll(() => world?.close());
 const focused = (page: Page): Promise<string> =>
   page.evaluate(() => {
     const at = document.activeElement;
-    return at === null ? "nothing" : `${at.tagName.toLowerCase()} ${at.getAttribute("aria-label") ?? at.textContent ?? ""}`.trim();
+    return at === null
+      ? "nothing"
+      : `${at.tagName.toLowerCase()} ${at.getAttribute("aria-label") ?? at.textContent ?? ""}`.trim();
   });
 
 /** Tab until the focus is on what is looked for; fails after a whole round. */
@@ -38,7 +40,11 @@ it("leads from the fleet to a device and back", async () => {
   await tabTo(page, /^input Open a device/);
   await page.keyboard.type(id);
   await page.keyboard.press("Enter");
-  await until(() => focused(page), (now) => now === `h1 ${id}`, "the focus on the device page");
+  await until(
+    () => focused(page),
+    (now) => now === `h1 ${id}`,
+    "the focus on the device page",
+  );
   expect(await page.title()).toBe(`${id} · Evenkeel`);
 
   await page.locator(".panel canvas").first().waitFor();
@@ -53,15 +59,27 @@ it("leads from the fleet to a device and back", async () => {
   await tabTo(page, /^button 30 s$/);
   await page.keyboard.press("Enter");
   expect(await page.getByRole("button", { name: "30 s" }).getAttribute("aria-pressed")).toBe("true");
-  await until(() => page.locator(".panel .plot").first().getAttribute("aria-label"), (label) => /over the last 30 s: now .*, lowest .*, highest /.test(label ?? ""), "the words for the chart");
+  await until(
+    () => page.locator(".panel .plot").first().getAttribute("aria-label"),
+    (label) => /over the last 30 s: now .*, lowest .*, highest /.test(label ?? ""),
+    "the words for the chart",
+  );
 
   await page.goBack();
-  await until(() => focused(page), (now) => now === "h1 Fleet", "the focus on the fleet page");
+  await until(
+    () => focused(page),
+    (now) => now === "h1 Fleet",
+    "the focus on the fleet page",
+  );
   await page.locator(".devices tbody a").first().waitFor();
   await tabTo(page, /^group Table of devices|^div Table of devices/);
   await tabTo(page, /^a ./);
   await page.keyboard.press("Enter");
-  await until(() => focused(page), (now) => now.startsWith("h1 ") && now !== "h1 Fleet", "the focus on a device page");
+  await until(
+    () => focused(page),
+    (now) => now.startsWith("h1 ") && now !== "h1 Fleet",
+    "the focus on a device page",
+  );
   expect(world.faults).toEqual([]);
 });
 
@@ -83,11 +101,23 @@ it("chooses the colours, and they stay", async () => {
 it("a screen reader hears of the connection, and is not chased by figures", async () => {
   const page = await world.page();
   const voice = page.locator("[role=status][aria-live=polite]");
-  await until(() => voice.innerText(), (text) => text.startsWith("Connected."), "the words of the connection");
+  await until(
+    () => voice.innerText(),
+    (text) => text.startsWith("Connected."),
+    "the words of the connection",
+  );
   world.line.cut();
-  await until(() => voice.innerText(), (text) => text.startsWith("Reconnecting."), "the words of its loss");
+  await until(
+    () => voice.innerText(),
+    (text) => text.startsWith("Reconnecting."),
+    "the words of its loss",
+  );
   world.line.mend();
-  await until(() => voice.innerText(), (text) => text.startsWith("Connected."), "the words of its return");
+  await until(
+    () => voice.innerText(),
+    (text) => text.startsWith("Connected."),
+    "the words of its return",
+  );
   // Only the voice and the problem of the token dialog are live: figures change ten times a second.
   expect(await page.locator("[aria-live], [role=status], [role=alert]").count()).toBe(2);
 });

@@ -26,21 +26,45 @@ it("three cuts in a row leave the page as it was, and moving", async () => {
   const id = await someDevice(page);
   await page.evaluate((hash) => void (location.hash = hash), deviceHash(id));
   await page.locator(".panel canvas").first().waitFor();
-  await until(() => page.locator(".windows tbody tr").count(), (n) => n > 0, "the windows");
+  await until(
+    () => page.locator(".windows tbody tr").count(),
+    (n) => n > 0,
+    "the windows",
+  );
   const before = await held(page);
   for (let cut = 0; cut < 3; cut += 1) {
     const known = connections.length;
     world.line.cut();
-    await until(() => badge(page), (label) => label === "Reconnecting", "the badge while the line is cut");
+    await until(
+      () => badge(page),
+      (label) => label === "Reconnecting",
+      "the badge while the line is cut",
+    );
     expect(await page.locator(".notice").isVisible()).toBe(true);
     const stood = await reading(page);
     // Attempts fail, figures stand.
-    await until(() => connections.length, (n) => n > known, "an attempt while the line is cut");
+    await until(
+      () => connections.length,
+      (n) => n > known,
+      "an attempt while the line is cut",
+    );
     expect(await reading(page)).toBe(stood);
     world.line.mend();
-    await until(() => badge(page), (label) => label === "Connected", "the badge when the line is back");
-    await until(() => reading(page), (now) => now !== stood, "a reading that moves");
-    await until(() => page.locator(".notice").isVisible(), (visible) => !visible, "the notice");
+    await until(
+      () => badge(page),
+      (label) => label === "Connected",
+      "the badge when the line is back",
+    );
+    await until(
+      () => reading(page),
+      (now) => now !== stood,
+      "a reading that moves",
+    );
+    await until(
+      () => page.locator(".notice").isVisible(),
+      (visible) => !visible,
+      "the notice",
+    );
   }
   const last = connections.at(-1) ?? [];
   const subscribed = last.filter(({ type }) => type === "subscribe");

@@ -23,7 +23,11 @@ beforeAll(async () => {
       outDir: built,
       emptyOutDir: true,
       minify: false,
-      lib: { entry: fileURLToPath(new URL("strict/main.tsx", import.meta.url)), formats: ["es"], fileName: () => "strict.js" },
+      lib: {
+        entry: fileURLToPath(new URL("strict/main.tsx", import.meta.url)),
+        formats: ["es"],
+        fileName: () => "strict.js",
+      },
     },
   });
   world = await World.open();
@@ -41,12 +45,26 @@ it("a component that is mounted twice subscribes once", async () => {
   const sent: { type: string; subscriptions?: { topic: string }[] }[] = [];
   page.on("websocket", (socket) => socket.on("framesent", ({ payload }) => sent.push(JSON.parse(String(payload)))));
   await page.goto(world.origin);
-  await until(() => page.locator("p").innerText(), (text) => text === "connected: a frame", "the component");
+  await until(
+    () => page.locator("p").innerText(),
+    (text) => text === "connected: a frame",
+    "the component",
+  );
   expect(world.faults).toEqual([]);
-  const log = await page.evaluate(() => (globalThis as unknown as { evenkeel: { session: { diagnostics(): { log: { what: string }[] } } } }).evenkeel.session.diagnostics().log.map(({ what }) => what));
+  const log = await page.evaluate(() =>
+    (
+      globalThis as unknown as { evenkeel: { session: { diagnostics(): { log: { what: string }[] } } } }
+    ).evenkeel.session
+      .diagnostics()
+      .log.map(({ what }) => what),
+  );
   // If this is not so, StrictMode did not mount twice, and the test shows nothing.
   expect(log).toEqual(["acquire", "release", "acquire"]);
-  expect(sent.filter(({ type }) => type === "subscribe").map(({ subscriptions }) => subscriptions?.map(({ topic }) => topic))).toEqual([["fleet/summary"]]);
+  expect(
+    sent
+      .filter(({ type }) => type === "subscribe")
+      .map(({ subscriptions }) => subscriptions?.map(({ topic }) => topic)),
+  ).toEqual([["fleet/summary"]]);
   expect(sent.filter(({ type }) => type === "complete")).toEqual([]);
   expect((await held(page)).references).toBe(1);
 });

@@ -39,10 +39,21 @@ export class World {
   }
 
   static async open(): Promise<World> {
-    if (!existsSync(CHROMIUM)) throw new Error(`no Chromium at ${CHROMIUM}: install it (Debian: apt-get install chromium), or name it in EVENKEEL_CHROMIUM`);
+    if (!existsSync(CHROMIUM))
+      throw new Error(
+        `no Chromium at ${CHROMIUM}: install it (Debian: apt-get install chromium), or name it in EVENKEEL_CHROMIUM`,
+      );
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
     });
     const ends: (() => Promise<void> | void)[] = [() => browser.close()];
     if (REAL !== undefined) {
@@ -90,7 +101,14 @@ export class World {
 
   /** A browser of its own, with nothing loaded yet. */
   async blank(options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await this.#browser.newContext({ viewport: { width: 1200, height: 900 }, timezoneId: "UTC", locale: "en-GB", colorScheme: "light", reducedMotion: "reduce", ...options });
+    const context = await this.#browser.newContext({
+      viewport: { width: 1200, height: 900 },
+      timezoneId: "UTC",
+      locale: "en-GB",
+      colorScheme: "light",
+      reducedMotion: "reduce",
+      ...options,
+    });
     this.#ends.unshift(() => context.close());
     const page = await context.newPage();
     page.setDefaultTimeout(DEADLINE_MS);
@@ -127,7 +145,9 @@ export interface Held {
 
 export const held = (page: Page): Promise<Held> =>
   page.evaluate(() => {
-    const { references, listeners, topicsActive, topicsKept } = (globalThis as typeof globalThis & { evenkeel: { session: { diagnostics(): Held } } }).evenkeel.session.diagnostics();
+    const { references, listeners, topicsActive, topicsKept } = (
+      globalThis as typeof globalThis & { evenkeel: { session: { diagnostics(): Held } } }
+    ).evenkeel.session.diagnostics();
     return { references, listeners, topicsActive, topicsKept };
   });
 
@@ -148,7 +168,12 @@ export async function footprint(page: Page): Promise<{ heap: number; nodes: numb
 }
 
 /** Waits until the value is as expected; fails with the last value at the deadline. */
-export async function until<T>(read: () => Promise<T> | T, expected: (value: T) => boolean, what: string, deadlineMs = DEADLINE_MS): Promise<T> {
+export async function until<T>(
+  read: () => Promise<T> | T,
+  expected: (value: T) => boolean,
+  what: string,
+  deadlineMs = DEADLINE_MS,
+): Promise<T> {
   const end = Date.now() + deadlineMs;
   for (;;) {
     const value = await read();
@@ -158,9 +183,19 @@ export async function until<T>(read: () => Promise<T> | T, expected: (value: T) 
   }
 }
 
+/** The states whose pictures are kept in the repository. */
+const KEPT = new Set([
+  "fleet-live-light",
+  "fleet-live-phone-dark",
+  "device-live-dark",
+  "device-stale",
+  "device-reconnecting",
+]);
+
 /** A picture for people: sharp to look at, small to keep. */
-export async function shot(page: Page, name: string, fullPage = true): Promise<void> {
+export async function shot(page: Page, name: string): Promise<void> {
   mkdirSync(SHOTS, { recursive: true });
-  if (KEEP) await page.screenshot({ path: `${SHOTS}/${name}.jpg`, type: "jpeg", quality: 60, fullPage });
-  else await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage });
+  const fullPage = true;
+  if (!KEEP) await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage });
+  else if (KEPT.has(name)) await page.screenshot({ path: `${SHOTS}/${name}.jpg`, type: "jpeg", quality: 55, fullPage });
 }

@@ -1,5 +1,5 @@
 // A fleet as plain functions of time: bowls and wearables as `evenkeel demo` has them. Time is moved by whoever tests.
-// Never: a timer, a socket. Nothing is remembered but the time and who is silent, so an hour costs no more than a second.
+// Never: a timer, a socket. Nothing is remembered but the time and who is silent.
 import type { Alert, DeviceStatus, FleetDevices, FleetSummary, Stats, Telemetry, Windows } from "@evenkeel/client";
 
 /** 1 March 2026, noon. */
@@ -13,11 +13,14 @@ const ALERT_HOLDS_MS = 15_000;
 
 const wave = (t: number, periodMs: number, phase = 0): number => Math.sin((t / periodMs + phase) * 2 * Math.PI);
 /** In [-1, 1), the same for the same time. */
-const noise = (t: number, seed: number): number => ((Math.imul(Math.trunc(t) ^ (seed * 0x9e3779b1), 0x85ebca6b) >>> 8) / 0x1000000) * 2 - 1;
+const noise = (t: number, seed: number): number =>
+  ((Math.imul(Math.trunc(t) ^ (seed * 0x9e3779b1), 0x85ebca6b) >>> 8) / 0x1000000) * 2 - 1;
 
 type Measure = (t: number, seed: number) => number;
 
-const KINDS: Readonly<Record<string, { readonly periodMs: number; readonly fields: Readonly<Record<string, Measure>> }>> = {
+const KINDS: Readonly<
+  Record<string, { readonly periodMs: number; readonly fields: Readonly<Record<string, Measure>> }>
+> = {
   bowl: {
     periodMs: 100,
     fields: {
@@ -75,7 +78,12 @@ export class Fleet {
     });
     const open = Object.values(SIZES).map((size) => {
       const start = Math.floor(to / size) * size;
-      return { size_ms: size, t_start: start, count: Math.floor((to - start) / (kind?.periodMs ?? 1_000)), stats: this.#stats(id, start, to) };
+      return {
+        size_ms: size,
+        t_start: start,
+        count: Math.floor((to - start) / (kind?.periodMs ?? 1_000)),
+        stats: this.#stats(id, start, to),
+      };
     });
     return { from_ms: from, to_ms: to, series: Object.fromEntries(series), open };
   }
@@ -88,17 +96,35 @@ export class Fleet {
       const missing = n % 23 === 7 ? 3 : 0;
       const late = n % 17 === 5;
       const count = size / (kindOf(id)?.periodMs ?? 1_000) - missing;
-      return { t_start: start, closed_by: n % 31 === 2 ? "idle" : "watermark", revision: late ? 1 : 0, count, missing, stats: this.#stats(id, start, start + size) };
+      return {
+        t_start: start,
+        closed_by: n % 31 === 2 ? "idle" : "watermark",
+        revision: late ? 1 : 0,
+        count,
+        missing,
+        stats: this.#stats(id, start, start + size),
+      };
     });
     // A minute in which nothing came at all.
-    return { size_ms: size, rows: rows.filter(({ t_start }) => size > 5_000 || Math.floor(t_start / 60_000) % 9 !== 4 || t_start % 60_000 < 40_000) };
+    return {
+      size_ms: size,
+      rows: rows.filter(
+        ({ t_start }) => size > 5_000 || Math.floor(t_start / 60_000) % 9 !== 4 || t_start % 60_000 < 40_000,
+      ),
+    };
   }
 
   status(id: string): DeviceStatus {
     const to = this.heardAt(id);
     const silent = this.silent.has(id);
     const missing = this.windows(id, 5_000).rows.reduce((sum, row) => sum + row.missing, 0);
-    return { last_ts: to, last_arrival_ms: to + 40, events_per_s: silent ? 0 : 1000 / (kindOf(id)?.periodMs ?? 1_000), missing, alerts_raised: this.#raised(id) };
+    return {
+      last_ts: to,
+      last_arrival_ms: to + 40,
+      events_per_s: silent ? 0 : 1000 / (kindOf(id)?.periodMs ?? 1_000),
+      missing,
+      alerts_raised: this.#raised(id),
+    };
   }
 
   summary(): FleetSummary {
@@ -109,7 +135,14 @@ export class Fleet {
       streams_active: DEVICES.length - this.silent.size,
       events_per_s: Math.round(rate),
       rows_per_s: round(4.3 + noise(Math.floor(t / 500), 3) * 0.4),
-      dropped: { duplicate: 1_204 + Math.floor(since * 2), late: 318 + Math.floor(since / 3), future: 96 + Math.floor(since), malformed: 0, too_old: 0, overflow: 0 },
+      dropped: {
+        duplicate: 1_204 + Math.floor(since * 2),
+        late: 318 + Math.floor(since / 3),
+        future: 96 + Math.floor(since),
+        malformed: 0,
+        too_old: 0,
+        overflow: 0,
+      },
       lag_ms: Math.round(42 + 20 * Math.abs(noise(Math.floor(t / 500), 5)) + (t % 60_000 < 4_000 ? 380 : 0)),
       tick_jitter_ms: round(1.6 + Math.abs(noise(Math.floor(t / 10_000), 6))),
       memory_planned_bytes: 72 * 1024 * 1024,
@@ -120,7 +153,12 @@ export class Fleet {
   }
 
   devices(): FleetDevices {
-    const devices = DEVICES.map((id) => ({ stream_id: id, last_ts: this.heardAt(id), events_per_s: this.silent.has(id) ? 0 : 10, alerts_raised: this.#raised(id) }));
+    const devices = DEVICES.map((id) => ({
+      stream_id: id,
+      last_ts: this.heardAt(id),
+      events_per_s: this.silent.has(id) ? 0 : 10,
+      alerts_raised: this.#raised(id),
+    }));
     devices.sort((a, b) => b.alerts_raised - a.alerts_raised);
     return { devices, total: 4_000, window_sizes: Object.keys(SIZES) };
   }
@@ -135,7 +173,15 @@ export class Fleet {
     const raised = offset % 2 === 0;
     const ts = START_MS + phaseOf(id) + round40 * ALERT_EVERY_MS + (raised ? 0 : ALERT_HOLDS_MS);
     const severity = round40 % 3 === 2 ? "critical" : "warning";
-    const data = { rule: "weight-low", action: raised ? "raise" : "clear", severity, field: "weight", value: raised ? 118.4 : 131, threshold: raised ? 120 : 130, t_start: ts - 5_000 };
+    const data = {
+      rule: "weight-low",
+      action: raised ? "raise" : "clear",
+      severity,
+      field: "weight",
+      value: raised ? 118.4 : 131,
+      threshold: raised ? 120 : 130,
+      t_start: ts - 5_000,
+    };
     return { ts, data };
   }
 
@@ -151,7 +197,16 @@ export class Fleet {
       Object.entries(kind?.fields ?? {}).map(([field, measure]) => {
         const v = at.map((t) => round(measure(t, seedOf(id))));
         const mean = round(v.reduce((a, b) => a + b, 0) / v.length);
-        return [field, { count: Math.max(1, Math.floor((to - from) / (kind?.periodMs ?? 1_000))), min: Math.min(...v), max: Math.max(...v), mean, last: v[v.length - 1] as number }];
+        return [
+          field,
+          {
+            count: Math.max(1, Math.floor((to - from) / (kind?.periodMs ?? 1_000))),
+            min: Math.min(...v),
+            max: Math.max(...v),
+            mean,
+            last: v[v.length - 1] as number,
+          },
+        ];
       }),
     );
   }
@@ -160,7 +215,8 @@ export class Fleet {
 const seedOf = (id: string): number => DEVICES.indexOf(id) + 1;
 const round = (v: number): number => Math.round(v * 1000) / 1000;
 /** Only some bowls raise alerts, each at its own time. */
-const phaseOf = (id: string): number => (id.startsWith("bowl/") && seedOf(id) % 4 === 1 ? 4_000 * (seedOf(id) - 1) + 2_000 : 1e15);
+const phaseOf = (id: string): number =>
+  id.startsWith("bowl/") && seedOf(id) % 4 === 1 ? 4_000 * (seedOf(id) - 1) + 2_000 : 1e15;
 const alertsBy = (since: number): number => {
   const ms = since - START_MS;
   if (ms < 0) return 0;

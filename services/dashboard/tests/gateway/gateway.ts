@@ -126,7 +126,8 @@ export class Connection {
     const subscription = this.#subscriptions.get(id);
     if (subscription === undefined) return;
     // After a pause the newest comes at once, and covers all that is held.
-    if (subscription.maxHz === 0 && maxHz > 0) Object.assign(subscription, { sent: undefined, toMs: undefined, dueMs: 0 });
+    if (subscription.maxHz === 0 && maxHz > 0)
+      Object.assign(subscription, { sent: undefined, toMs: undefined, dueMs: 0 });
     subscription.maxHz = maxHz;
   }
 
@@ -135,7 +136,8 @@ export class Connection {
     if (before === undefined && this.#usedIds.has(id)) throw new Error(`id ${id} is used again`);
     if (before !== undefined && before.topic !== topic) throw new Error(`id ${id} is another topic's`);
     this.#usedIds.add(id);
-    const ended = (reason: string, why: string): void => this.say({ type: "complete", ended: [{ id, reason, message: why }] });
+    const ended = (reason: string, why: string): void =>
+      this.say({ type: "complete", ended: [{ id, reason, message: why }] });
     const refusal = this.#gateway.refused.get(topic);
     if (refusal !== undefined) return ended("forbidden", refusal);
     if (this.#subscriptions.size >= LIMITS.subscriptions_max) return ended("limit", "too many subscriptions");
@@ -163,10 +165,18 @@ export class Connection {
     const { sent, answer } = subscription;
     const after = sent ?? (answer === "plain" ? end : -1);
     if (answer === "none" && after >= end) return [];
-    const events = Array.from({ length: end - after }, (_, i) => ({ offset: after + 1 + i, ...fleet.alert(device, after + 1 + i) }));
+    const events = Array.from({ length: end - after }, (_, i) => ({
+      offset: after + 1 + i,
+      ...fleet.alert(device, after + 1 + i),
+    }));
     subscription.sent = end;
     subscription.answer = "none";
-    return [{ id: subscription.id, events: { epoch: EPOCH, after, ...(answer === "positioned" ? { recovered: sent !== undefined } : {}), events } }];
+    return [
+      {
+        id: subscription.id,
+        events: { epoch: EPOCH, after, ...(answer === "positioned" ? { recovered: sent !== undefined } : {}), events },
+      },
+    ];
   }
 
   #frame(subscription: Subscription, topic: StateTopic): Fragment[] {
@@ -181,7 +191,12 @@ export class Connection {
     subscription.sent = seq;
     const flags = stoppedAt === undefined ? ["live", "recent"] : ["stale"];
     const state = this.#state(subscription, topic);
-    return [{ id: subscription.id, frame: { epoch: EPOCH, seq, ts: at, source: "sample", watermark: at - 1_000, flags, state } }];
+    return [
+      {
+        id: subscription.id,
+        frame: { epoch: EPOCH, seq, ts: at, source: "sample", watermark: at - 1_000, flags, state },
+      },
+    ];
   }
 
   #state(subscription: Subscription, topic: StateTopic): object {
@@ -221,5 +236,7 @@ function topicOf(name: string): StateTopic | { readonly kind: "alerts"; readonly
     const sizeMs = size === undefined ? undefined : SIZES[size];
     return sizeMs === undefined ? undefined : { kind, id, size: sizeMs };
   }
-  return size === undefined && (kind === "telemetry" || kind === "status" || kind === "alerts") ? { kind, id } : undefined;
+  return size === undefined && (kind === "telemetry" || kind === "status" || kind === "alerts")
+    ? { kind, id }
+    : undefined;
 }

@@ -19,7 +19,10 @@ export class Line {
     const server = createServer((near) => {
       if (own.line !== undefined && own.line.#cut) return void near.destroy();
       const far = connect(port, host);
-      for (const [from, to] of [[near, far], [far, near]] as const) {
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
         sockets.add(from);
         from.on("error", () => to.destroy());
         from.on("close", () => {

@@ -8,15 +8,36 @@ import { WebSocketServer, type WebSocket } from "ws";
 import { SUBPROTOCOL } from "../../../../libs/client-ts/src/protocol.js";
 import type { Gateway } from "./gateway.js";
 
-const TYPES: Readonly<Record<string, string>> = { html: "text/html; charset=utf-8", js: "text/javascript", css: "text/css", txt: "text/plain; charset=utf-8" };
+const TYPES: Readonly<Record<string, string>> = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript",
+  css: "text/css",
+  txt: "text/plain; charset=utf-8",
+};
 
 /** As strict as a gateway may be: the page must do with it. */
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join("; ");
 
 /** Serves until `close`. Port 0: any. */
-export async function serve(gateway: Gateway, dist: string, port = 0): Promise<{ readonly port: number; close(): Promise<void> }> {
+export async function serve(
+  gateway: Gateway,
+  dist: string,
+  port = 0,
+): Promise<{ readonly port: number; close(): Promise<void> }> {
   const server = createServer((request, response) => file(dist, request, response));
-  const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false) });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+  });
   server.on("upgrade", (request, socket, head) => {
     if (request.url !== "/v1/live") return socket.destroy();
     sockets.handleUpgrade(request, socket, head, (opened) => attach(gateway, opened));
@@ -54,7 +75,9 @@ function file(dist: string, request: IncomingMessage, response: ServerResponse):
     response.writeHead(404).end();
     return;
   }
-  response.writeHead(200, { "content-type": type, "content-security-policy": POLICY, "x-content-type-options": "nosniff" }).end(body);
+  response
+    .writeHead(200, { "content-type": type, "content-security-policy": POLICY, "x-content-type-options": "nosniff" })
+    .end(body);
 }
 
 function read(path: string): Buffer | undefined {

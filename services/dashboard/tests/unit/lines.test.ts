@@ -7,7 +7,10 @@ import { hashOf, routeOf } from "../../src/route.js";
 import { pathOf } from "../../src/spark.js";
 
 const points = (fromMs: number, t: readonly number[], fields: readonly string[] = ["a"]): Points => ({
-  fromMs, toMs: t.at(-1) ?? fromMs, open: [], series: fields.map((field) => [field, { t, v: t.map((at) => at / 10) }]),
+  fromMs,
+  toMs: t.at(-1) ?? fromMs,
+  open: [],
+  series: fields.map((field) => [field, { t, v: t.map((at) => at / 10) }]),
 });
 const held = (lines: Lines, field = "a"): number[] => {
   const { t, count } = lines.ring(field)?.m4(0, 1e15, 1) ?? { t: new Float64Array(0), count: 0 };
@@ -37,7 +40,14 @@ describe("lines", () => {
     for (let i = 0; i < 3; i += 1) lines.take("a", points(0, [i], fields));
     expect(lines.fields).toHaveLength(FIELDS_MAX);
     expect(lines.leftOut).toBe(3);
-    lines.take("a", points(0, [9], Array.from({ length: 500 }, (_, n) => `g${n}`)));
+    lines.take(
+      "a",
+      points(
+        0,
+        [9],
+        Array.from({ length: 500 }, (_, n) => `g${n}`),
+      ),
+    );
     expect(lines.leftOut).toBeLessThanOrEqual(FIELDS_MAX);
   });
 });
@@ -58,12 +68,28 @@ it("extents", () => {
   expect(extent(new Float64Array([3]), 0)).toBeUndefined();
 });
 
-const row = (start: number, change: Partial<Row> = {}): Row => ({ start, sizeMs: 5_000, count: 50, missing: 0, closedBy: "watermark", revision: 0, stats: {}, ...change });
+const row = (start: number, change: Partial<Row> = {}): Row => ({
+  start,
+  sizeMs: 5_000,
+  count: 50,
+  missing: 0,
+  closedBy: "watermark",
+  revision: 0,
+  stats: {},
+  ...change,
+});
 
 describe("the strip", () => {
   it("has a cell for each window and for each that is not there", () => {
     const strip = stripOf([row(0), row(5_000, { missing: 3 }), row(20_000, { revision: 1 })]);
-    expect(strip).toMatchObject({ cells: ["whole", "missing", "none", "none", "late"], windows: 3, whole: 2, missing: 3, from: 0, to: 25_000 });
+    expect(strip).toMatchObject({
+      cells: ["whole", "missing", "none", "none", "late"],
+      windows: 3,
+      whole: 2,
+      missing: 3,
+      from: 0,
+      to: 25_000,
+    });
   });
 
   it("is bounded, whatever the times are", () => {
@@ -76,7 +102,11 @@ describe("the strip", () => {
 
 it("a tile weighs windows by their events, over event time", () => {
   const stats = (count: number, mean: number) => ({ w: { count, min: mean - 1, max: mean + 1, mean, last: mean } });
-  const rows = [row(0, { stats: stats(1, 1_000) }), row(10_000, { stats: stats(1, 10) }), row(15_000, { stats: stats(3, 20) })];
+  const rows = [
+    row(0, { stats: stats(1, 1_000) }),
+    row(10_000, { stats: stats(1, 10) }),
+    row(15_000, { stats: stats(3, 20) }),
+  ];
   expect(figureOf(rows, "w", 10_000)).toEqual({ count: 4, mean: 17.5, min: 9, max: 21 });
   expect(figureOf(rows, "x", 10_000)).toBeUndefined();
   expect(figureOf(rows, "toString", 10_000)).toBeUndefined();
@@ -95,4 +125,6 @@ it("a small line begins at zero and closes its area", () => {
 it.each(["bowl/7", "bowl 7", "näpfe", "100%", "#/device/x", "a?b&c"])("the address of %s leads back to it", (id) =>
   expect(routeOf(hashOf({ page: "device", id }))).toEqual({ page: "device", id }),
 );
-it.each(["", "#", "#/", "#/device/", "#/device/%zz", "#/elsewhere"])("%j is the fleet", (hash) => expect(routeOf(hash)).toEqual({ page: "fleet" }));
+it.each(["", "#", "#/", "#/device/", "#/device/%zz", "#/elsewhere"])("%j is the fleet", (hash) =>
+  expect(routeOf(hash)).toEqual({ page: "fleet" }),
+);

@@ -6,7 +6,20 @@ import { DEVICES, Fleet } from "../gateway/fleet.js";
 import { readAlert, readDevices, readStatus, readSummary, readTelemetry, readWindows } from "../../src/read.js";
 
 const READERS = { readAlert, readDevices, readStatus, readSummary, readTelemetry, readWindows };
-const NONSENSE = [undefined, null, 7, "text", true, [], [1], {}, { devices: 7, rows: 7, series: 7, open: 7, dropped: 7, stats: 7 }, { rows: [null, 7, {}, { t_start: "x" }], size_ms: 0 }, { devices: [null, { stream_id: 7 }, { stream_id: "" }] }, { series: { a: null, b: { t: 1, v: 2 } }, from_ms: 0, to_ms: 1 }];
+const NONSENSE = [
+  undefined,
+  null,
+  7,
+  "text",
+  true,
+  [],
+  [1],
+  {},
+  { devices: 7, rows: 7, series: 7, open: 7, dropped: 7, stats: 7 },
+  { rows: [null, 7, {}, { t_start: "x" }], size_ms: 0 },
+  { devices: [null, { stream_id: 7 }, { stream_id: "" }] },
+  { series: { a: null, b: { t: 1, v: 2 } }, from_ms: 0, to_ms: 1 },
+];
 
 describe("nonsense", () => {
   for (const [name, read] of Object.entries(READERS)) {
@@ -17,7 +30,11 @@ describe("nonsense", () => {
   it("makes no figure", () => {
     for (const state of NONSENSE) {
       const { streams, eventsPerS, rowsPerS, lagMs, jitterMs, alerts, memory, dropped } = readSummary(state);
-      expect([streams, eventsPerS, rowsPerS, lagMs, jitterMs, alerts, ...Object.values(memory)].every((n) => n === undefined)).toBe(true);
+      expect(
+        [streams, eventsPerS, rowsPerS, lagMs, jitterMs, alerts, ...Object.values(memory)].every(
+          (n) => n === undefined,
+        ),
+      ).toBe(true);
       expect(dropped).toEqual([]);
       expect(readWindows(state)).toEqual([]);
       expect(readDevices(state).devices).toEqual([]);
@@ -27,7 +44,9 @@ describe("nonsense", () => {
 
 /** Every member that schemas/ws/topics.json names is read: one that is renamed there must be missed here. */
 describe("the schema's members", () => {
-  const schema = JSON.parse(readFileSync(join(import.meta.dirname, "../../../../schemas/ws/topics.json"), "utf8")) as { types: Record<string, { fields: Record<string, [string, string]> }> };
+  const schema = JSON.parse(readFileSync(join(import.meta.dirname, "../../../../schemas/ws/topics.json"), "utf8")) as {
+    types: Record<string, { fields: Record<string, [string, string]> }>;
+  };
   const members = (type: string): string[] => Object.keys(schema.types[type]?.fields ?? {}).sort();
   const fleet = new Fleet();
   fleet.advance(60_000);
@@ -46,7 +65,8 @@ describe("the schema's members", () => {
   });
 
   it("are all read", () => {
-    const whole = (value: object): void => expect(Object.entries(value).filter(([, member]) => member === undefined)).toEqual([]);
+    const whole = (value: object): void =>
+      expect(Object.entries(value).filter(([, member]) => member === undefined)).toEqual([]);
     const summary = readSummary(fleet.summary());
     whole(summary);
     whole(summary.memory);
@@ -59,7 +79,8 @@ describe("the schema's members", () => {
   });
 });
 
-it("reasons come most first", () => expect(readSummary({ dropped: { a: 1, b: 3, c: 2 } }).dropped.map(([reason]) => reason)).toEqual(["b", "c", "a"]));
+it("reasons come most first", () =>
+  expect(readSummary({ dropped: { a: 1, b: 3, c: 2 } }).dropped.map(([reason]) => reason)).toEqual(["b", "c", "a"]));
 
 it("lists are cut at their bounds", () => {
   const devices = Array.from({ length: 300 }, (_, n) => ({ stream_id: `d/${n}` }));

@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { closedByMeans, connectionOf, reasonMeans, valueOf } from "../../src/words.js";
 
-const STATUS: Status = { state: "connected", session: "s", failures: 0, retryAt: undefined, lastClose: undefined, draining: false, rate: undefined, hidden: false };
+const STATUS: Status = {
+  state: "connected",
+  session: "s",
+  failures: 0,
+  retryAt: undefined,
+  lastClose: undefined,
+  draining: false,
+  rate: undefined,
+  hidden: false,
+};
 const FLAGS: Flags = { live: true, stale: false, paused: false, alerting: false, recent: true, partial: false };
 const said = (change: Partial<Status>, now = 0): [string, string] => {
   const { label, action } = connectionOf({ ...STATUS, ...change }, now);
@@ -28,7 +37,8 @@ describe("a connection", () => {
   ] as const)("%j is %s", (change, label, action) => expect(said(change)).toEqual([label, action]));
 
   it("counts down, and never to nothing", () => {
-    const detail = (now: number): string => connectionOf({ ...STATUS, state: "backoff", retryAt: 3_000, failures: 4 }, now).detail;
+    const detail = (now: number): string =>
+      connectionOf({ ...STATUS, state: "backoff", retryAt: 3_000, failures: 4 }, now).detail;
     expect(detail(0)).toBe("Next attempt in 3 s. 4 attempts failed.");
     expect(detail(2_999)).toContain("in 1 s");
     expect(detail(9_000)).toContain("in 1 s");
@@ -40,8 +50,13 @@ describe("a connection", () => {
   });
 
   it("says why the gateway closed for good", () => {
-    expect(connectionOf({ ...STATUS, state: "disconnected", lastClose: { code: 4503, reason: "not from this origin" } }, 0).detail).toContain("not from this origin");
-    expect(connectionOf({ ...STATUS, state: "disconnected", lastClose: { code: 4505, reason: "" } }, 0).detail).toContain("4505");
+    expect(
+      connectionOf({ ...STATUS, state: "disconnected", lastClose: { code: 4503, reason: "not from this origin" } }, 0)
+        .detail,
+    ).toContain("not from this origin");
+    expect(
+      connectionOf({ ...STATUS, state: "disconnected", lastClose: { code: 4505, reason: "" } }, 0).detail,
+    ).toContain("4505");
   });
 });
 
@@ -55,7 +70,9 @@ describe("a value", () => {
     [undefined, undefined, true, "No data"],
     [undefined, undefined, false, "No data"],
     [FLAGS, "forbidden: not yours", true, "Refused"],
-  ] as const)("%j, %s, %s is %s", (flags, problem, moving, label) => expect(valueOf(flags, problem, moving).label).toBe(label));
+  ] as const)("%j, %s, %s is %s", (flags, problem, moving, label) =>
+    expect(valueOf(flags, problem, moving).label).toBe(label),
+  );
 
   it("is live only if its flags say so and nothing speaks against it", () => {
     const names = ["live", "stale", "paused", "recent", "partial", "alerting"] as const;
@@ -70,7 +87,10 @@ describe("a value", () => {
 
 it("every reason and every closing of the contract has words", () => {
   const text = readFileSync(join(import.meta.dirname, "../../../../libs/model/src/reason.rs"), "utf8");
-  const names = (type: string): string[] => [...(new RegExp(`\\b${type} \\{([^]*?)\\n    \\}`).exec(text)?.[1] ?? "").matchAll(/= "(\w+)"/g)].map((match) => match[1] as string);
+  const names = (type: string): string[] =>
+    [...(new RegExp(`\\b${type} \\{([^]*?)\\n    \\}`).exec(text)?.[1] ?? "").matchAll(/= "(\w+)"/g)].map(
+      (match) => match[1] as string,
+    );
   const [reasons, closings] = [names("DropReason"), names("ClosedBy")];
   expect(reasons.length).toBeGreaterThan(5);
   expect(closings.length).toBeGreaterThan(5);
