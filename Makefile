@@ -140,7 +140,7 @@ dashboard-check: ## The dashboard: install, types, unit tests, committed files e
 	cd services/dashboard && npm ci && npm run check && npm test && npm run compare
 
 .PHONY: dashboard-test
-dashboard-test: ## The dashboard in a headless Chromium (3 minutes; needs npm and Chromium; EVENKEEL_GATEWAY_URL= for a real gateway)
+dashboard-test: ## The dashboard in a headless Chromium (4 minutes; needs npm and Chromium; EVENKEEL_GATEWAY_URL= for a real gateway)
 	cd services/dashboard && npm ci && npm run test:browser
 
 ##@ Change

@@ -50,7 +50,7 @@ export function connectionOf(status: Status, now: number): Connection {
     case "connecting":
       if (lastClose === undefined)
         return { tone: "busy", label: "Connecting", detail: "Waiting for the gateway.", action: "none", moving: false };
-      return { tone: "busy", label: "Reconnecting", detail: "Trying now.", action: "none", moving: false };
+      return { tone: "bad", label: "Reconnecting", detail: "Trying now.", action: "none", moving: false };
     case "backoff": {
       const wait =
         retryAt === undefined ? "soon" : `in ${duration(Math.max(1, Math.ceil((retryAt - now) / 1000)) * 1000)}`;

@@ -6,7 +6,7 @@ import { readSummary, type Summary } from "../read.js";
 /** How far back the small charts reach. */
 export const HISTORY_MS = 5 * 60_000;
 /** A chart of the first moments is not drawn wider than it is. */
-const SPAN_MIN_MS = 60_000;
+const SPAN_MIN_MS = 15_000;
 const HZ = 2;
 const RING_MAX = 1_024;
 
@@ -34,7 +34,7 @@ export class FleetFeed {
     return view === undefined ? undefined : readSummary(view.state);
   }
 
-  /** What the charts show: from the first figure on, a minute at least, HISTORY_MS at most; undefined before it. */
+  /** What the charts show: from the first figure on, 15 s at least, HISTORY_MS at most; undefined before it. */
   span(): { readonly from: number; readonly to: number } | undefined {
     const to = this.lease.current()?.ts;
     if (to === undefined || this.#firstTs === undefined) return undefined;

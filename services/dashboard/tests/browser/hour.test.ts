@@ -1,7 +1,7 @@
 // An hour of a device page in compressed time: every frame arrives, the page holds five minutes and shows the last.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { measured } from "../../src/format.js";
-import { deviceHash, footprint, SIMULATED, until, World } from "./world.js";
+import { deviceHash, diagnostics, footprint, SIMULATED, until, World } from "./world.js";
 
 const ID = "bowl/0000";
 const TICKS_PER_MINUTE = 600;
@@ -25,13 +25,7 @@ describe.runIf(SIMULATED)("an hour", () => {
   it("changes nothing but the figures", async () => {
     const page = await world.page({}, deviceHash(ID));
     await page.locator(".panel canvas").first().waitFor();
-    const frames = (): Promise<number> =>
-      page.evaluate(
-        () =>
-          (
-            globalThis as unknown as { evenkeel: { session: { diagnostics(): { counts: { framesTaken: number } } } } }
-          ).evenkeel.session.diagnostics().counts.framesTaken,
-      );
+    const frames = async (): Promise<number> => (await diagnostics(page)).counts.framesTaken;
     world.hold();
     await live(10);
     await until(frames, (n) => n > 5_000, "frames of the first ten minutes");
@@ -53,6 +47,8 @@ describe.runIf(SIMULATED)("an hour", () => {
     expect(after.nodes - before.nodes).toBeLessThan(200);
     expect(await page.locator(".alerts li").count()).toBe(12);
     expect(await page.locator(".strip rect").count()).toBeLessThanOrEqual(120);
+    const { counts } = await diagnostics(page);
+    expect([counts.messagesBroken, counts.messagesUnknown, counts.listenerErrors, counts.gaps]).toEqual([0, 0, 0, 0]);
     world.run();
     expect(world.faults).toEqual([]);
   });

@@ -165,7 +165,11 @@ describe.runIf(SIMULATED)("not live", () => {
       "the mark of the device page",
     );
     await page.goBack();
-    await page.locator(".hero canvas").waitFor();
+    await until(
+      () => page.locator(".devices .label").innerText(),
+      (label) => label === "Refused",
+      "the words on the way back",
+    );
     await seen(page, "fleet-unlisted");
     world.gateway.refused.clear();
     await page.context().close();

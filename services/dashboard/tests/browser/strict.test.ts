@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "vite";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { clientAlias } from "../../vite.config.js";
-import { held, until, World } from "./world.js";
+import { diagnostics, held, until, World } from "./world.js";
 
 let world: World;
 let built: string;
@@ -51,13 +51,7 @@ it("a component that is mounted twice subscribes once", async () => {
     "the component",
   );
   expect(world.faults).toEqual([]);
-  const log = await page.evaluate(() =>
-    (
-      globalThis as unknown as { evenkeel: { session: { diagnostics(): { log: { what: string }[] } } } }
-    ).evenkeel.session
-      .diagnostics()
-      .log.map(({ what }) => what),
-  );
+  const log = (await diagnostics(page)).log.map(({ what }) => what);
   // If this is not so, StrictMode did not mount twice, and the test shows nothing.
   expect(log).toEqual(["acquire", "release", "acquire"]);
   expect(

@@ -2,6 +2,7 @@
 // that need to move the fleet's time are left out by name.
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Diagnostics } from "@evenkeel/client";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { expect } from "vitest";
 import { Fleet } from "../gateway/fleet.js";
@@ -135,21 +136,20 @@ export async function someDevice(page: Page): Promise<string> {
 
 export const deviceHash = (id: string): string => `#/device/${encodeURIComponent(id)}`;
 
-/** What the client holds. */
-export interface Held {
-  readonly references: number;
-  readonly listeners: number;
-  readonly topicsActive: number;
-  readonly topicsKept: number;
+/** What the client of a page says of itself. */
+export async function diagnostics(page: Page): Promise<Diagnostics> {
+  const said = await page.evaluate(() => globalThis.evenkeel?.session.diagnostics());
+  if (said === undefined) throw new Error("the page has no session: its script did not start");
+  return said;
 }
 
-export const held = (page: Page): Promise<Held> =>
-  page.evaluate(() => {
-    const { references, listeners, topicsActive, topicsKept } = (
-      globalThis as typeof globalThis & { evenkeel: { session: { diagnostics(): Held } } }
-    ).evenkeel.session.diagnostics();
-    return { references, listeners, topicsActive, topicsKept };
-  });
+export type Held = Pick<Diagnostics, "references" | "listeners" | "topicsActive" | "topicsKept">;
+
+/** What the client holds. */
+export async function held(page: Page): Promise<Held> {
+  const { references, listeners, topicsActive, topicsKept } = await diagnostics(page);
+  return { references, listeners, topicsActive, topicsKept };
+}
 
 /** Bytes of the heap and counts of the document, after a full collection. */
 export async function footprint(page: Page): Promise<{ heap: number; nodes: number; domListeners: number }> {
