@@ -27,8 +27,8 @@ export function memoryBars(): { element: HTMLElement; show: (memory: Summary["me
     );
     return { key, figure, fill, row };
   });
-  const verdict = h("p", { class: "about" });
-  const element = card("Memory", "memory", h("dl", {}, ...rows.map(({ row }) => row)), verdict);
+  const words = h("p", { class: "about" });
+  const element = card("Memory", "memory", h("dl", {}, ...rows.map(({ row }) => row)), words);
   return {
     element,
     show: (memory) => {
@@ -39,15 +39,13 @@ export function memoryBars(): { element: HTMLElement; show: (memory: Summary["me
         setText(figure, bytes(value));
         setAttributes(fill, { width: (((value ?? 0) / top) * 100).toFixed(1) });
       }
-      setText(verdict, memoryVerdict(memory));
+      setText(words, memoryWords(memory));
     },
   };
 }
 
-/** One sentence about plan and reality. */
-export function memoryVerdict(memory: Summary["memory"] | undefined): string {
-  if (memory?.planned === undefined || memory.resident === undefined || memory.planned <= 0 || memory.resident <= 0)
-    return "";
-  const share = Math.round((memory.resident / memory.planned) * 100);
-  return share <= 100 ? `Resident is ${share} % of the plan.` : `Resident is above the plan: ${share} %.`;
+/** One sentence about plan and reality: a figure, no verdict, for what the plan covers is the gateway's to say. */
+export function memoryWords(memory: Summary["memory"] | undefined): string {
+  const [planned, resident] = [memory?.planned ?? 0, memory?.resident ?? 0];
+  return planned > 0 && resident > 0 ? `Resident is ${Math.round((resident / planned) * 100)} % of the plan.` : "";
 }
