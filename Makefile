@@ -153,7 +153,19 @@ live-docker: ## The same over servers in containers; not part of `make test` (DO
 client: ## The TypeScript client: install, topics up to date, types, tests, size (needs npm; not part of `make test`)
 	cd libs/client-ts && npm ci && npm run topics -- --check && npm run check && npm test && npm run size
 
+.PHONY: dashboard-check
+dashboard-check: ## The dashboard: install, types, unit tests, committed files equal a fresh build (needs npm; not part of `make test`)
+	cd services/dashboard && npm ci && npm run check && npm test && npm run compare
+
+.PHONY: dashboard-test
+dashboard-test: ## The dashboard in a headless Chromium (4 minutes; needs npm and Chromium; EVENKEEL_GATEWAY_URL= for a real gateway)
+	cd services/dashboard && npm ci && npm run test:browser
+
 ##@ Change
+
+.PHONY: dashboard
+dashboard: ## Build the dashboard's files anew, to be committed (needs npm)
+	cd services/dashboard && npm ci && npm run build
 
 .PHONY: fmt
 fmt: ## Format everything
@@ -189,4 +201,4 @@ models: ## Train, export and score the golden models anew with onnxruntime, then
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

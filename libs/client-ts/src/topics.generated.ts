@@ -109,6 +109,28 @@ export interface FleetSummary {
   readonly alerts_raised: number;
 }
 
+/** Devices worth a look: those with raised alerts first, then the latest heard. */
+export interface FleetDevices {
+  /** At most 100. */
+  readonly devices: readonly DeviceGlance[];
+  /** How many there are to choose from. */
+  readonly total: number;
+  /** As configured (5s, 1m), shortest first. */
+  readonly window_sizes: readonly string[];
+}
+
+/** One line about a device. */
+export interface DeviceGlance {
+  /** Its name. */
+  readonly stream_id: string;
+  /** Largest event time; null if it was never heard. */
+  readonly last_ts: number | null;
+  /** Over the last 10 s. */
+  readonly events_per_s: number;
+  /** Alerts that are raised now. */
+  readonly alerts_raised: number;
+}
+
 /** A rule began or ceased to hold. */
 export interface Alert {
   /** Name of the rule. */
@@ -147,6 +169,8 @@ export const topics = {
   deviceStatus: ({ id }: { id: string }): StateTopic<DeviceStatus> => ({ kind: "state", name: `device/${encodeURIComponent(id)}/status` }),
   /** Totals over all devices. */
   fleetSummary: (): StateTopic<FleetSummary> => ({ kind: "state", name: "fleet/summary" }),
+  /** Some devices to look at, and the window sizes there are. */
+  fleetDevices: (): StateTopic<FleetDevices> => ({ kind: "state", name: "fleet/devices" }),
   /** Alerts of a device, raised and cleared. */
   deviceAlerts: ({ id }: { id: string }): EventTopic<Alert> => ({ kind: "event", name: `device/${encodeURIComponent(id)}/alerts` }),
   /** What a user should hear of, over all of their devices. */
