@@ -17,6 +17,7 @@ use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::live::{Live, Reread};
 use crate::meters::Meters;
+use crate::recordings::{Begun, Recordings, RecordingsError};
 use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The bridge's files.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// The directory of recordings.
+    #[error(transparent)]
+    Recordings(#[from] RecordingsError),
 }
 
 /// Why the service stopped before it was asked to.
@@ -158,6 +162,7 @@ pub struct Ingest {
     listener: TcpListener,
     address: SocketAddr,
     doors: Doors,
+    recordings: Option<(Recordings, Begun)>,
     flush: FlushControl,
 }
 
@@ -172,8 +177,9 @@ impl Ingest {
         }
         let (listener, address) = bind(config.listen, config.accept.backlog)?;
         let doors = Doors::open(&config, &auth)?;
+        let recordings = Recordings::open(&config, &edges.emitter)?;
         let flush = FlushControl::default();
-        Ok(Self { config, appender, auth, tls, edges, listener, address, doors, flush })
+        Ok(Self { config, appender, auth, tls, edges, listener, address, doors, recordings, flush })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
@@ -197,6 +203,7 @@ impl Ingest {
         let config = self.config;
         let budget_bytes = config.budget_bytes();
         let (to_driver, inbox) = mpsc::unbounded_channel();
+        let (recordings, ingests) = self.recordings.unzip();
         let edge = Arc::new(Edge {
             auth: self.auth,
             tls: self.tls,
@@ -211,10 +218,12 @@ impl Ingest {
             web_socket: config.web_socket_limits(),
             refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
+            recordings,
         });
         // Room for every request there can be: each has one append at most. (Of connections with several messages
         // under way more than that on average; what finds no room is refused as if the log had none.)
-        let appends_max = config.connections_max + self.doors.requests_max(&config);
+        let ingests_max = if config.recordings.is_on() { config.recordings.ingests_max } else { 0 };
+        let appends_max = config.connections_max + self.doors.requests_max(&config) + ingests_max;
         let (jobs, waiting_jobs) = blocking::sync_channel(appends_max);
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));
@@ -241,7 +250,7 @@ impl Ingest {
         });
         let emitter = self.edges.emitter.clone();
         let live = self.edges.reread.map(|read| Live::new(read, &config, self.flush.clone(), emitter));
-        let _background = Background::begin(&edge, &config, live, &self.edges.emitter);
+        let _background = Background::begin(&edge, &config, (live, ingests), &self.edges.emitter);
         let core = Core {
             driver: Driver::new(budget_bytes, config.quotas(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),
