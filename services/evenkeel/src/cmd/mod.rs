@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fetch;
 pub mod plan;
 pub mod query;
 pub mod run;
