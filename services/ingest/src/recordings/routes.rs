@@ -11,6 +11,7 @@ use crate::http::{Reply, Route, percent_decode, respond, whole};
 use crate::problem::{Kind, Problem};
 use crate::tls::Peer;
 use crate::upload::authorize;
+use crate::ws::same_origin;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -179,12 +180,12 @@ async fn dispatch(
     }
     match (route.method, route.path) {
         ("PUT", _) => {
-            let received = receive::put(store, name, &head.headers, body, (edge.now_ms)()).await?;
-            Ok(stored(StatusCode::CREATED, &received))
+            let uploading = receive::put(store, name, &head.headers, body, (edge.now_ms)());
+            Ok(stored(StatusCode::CREATED, &while_it_lasts(edge, credential, uploading).await?))
         }
         ("PATCH", _) => {
-            let received = receive::patch(store, name, &head.headers, body).await?;
-            Ok(stored(StatusCode::NO_CONTENT, &received))
+            let uploading = receive::patch(store, name, &head.headers, body);
+            Ok(stored(StatusCode::NO_CONTENT, &while_it_lasts(edge, credential, uploading).await?))
         }
         ("HEAD", _) => {
             let opened = store.find(name).await?;
@@ -203,12 +204,30 @@ async fn dispatch(
         }
         (method, _) => {
             let progress = match method {
+                // A page of another site may send this without asking; what it brings bytes with, it may not.
+                "POST" if credential.is_anonymous() && !same_origin(&head.headers) => {
+                    let detail = "without credentials only pages of this server may begin an ingest";
+                    return Err(Problem::new(Kind::Forbidden, detail));
+                }
                 "POST" => ingests.begin(store, name, credential).await?,
                 _ => ingests.progress(store, name).await?,
             };
             let status = StatusCode::from_u16(route.statuses[0]).unwrap_or_default();
             Ok(respond(status, route.gives, serde_json::to_vec(&progress).unwrap_or_default().into()))
         }
+    }
+}
+
+/// An upload may last longer than its credential; then it ends, and what has come stays.
+async fn while_it_lasts(
+    edge: &Edge,
+    credential: &Credential,
+    uploading: impl Future<Output = Result<Received, Problem>>,
+) -> Result<Received, Problem> {
+    let mut changes = edge.auth.changes();
+    tokio::select! {
+        received = uploading => received,
+        why = edge.lapse(credential, &mut changes) => Err(Problem::new(Kind::Unauthenticated, why)),
     }
 }
 

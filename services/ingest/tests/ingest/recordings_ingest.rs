@@ -200,6 +200,27 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_recording_of_the_same_name_begins_anew() {
+    let dir = TempDir::new().unwrap();
+    let server = serve(&dir, &["recordings.ingest-rate=1000000"]).await;
+    for (round, rows) in [(0, 100), (1, 50)] {
+        ask(server.address, "PUT", PATH, NDJSON, ndjson(rows).as_bytes()).await;
+        assert_eq!(status(&server).await["state"], "idle", "round {round}");
+        begin(&server).await;
+        let done = ends(&server).await;
+        assert_eq!((&done["state"], &done["accepted"]), (&json!("done"), &json!(rows)), "{done}");
+        assert_eq!(ask(server.address, "DELETE", PATH, "", b"").await.status, 204);
+    }
+    assert_eq!(rows(&server.log.durable()).len(), 150, "another content has other numbers");
+    // A page of another site cannot begin one.
+    ask(server.address, "PUT", PATH, NDJSON, b"").await;
+    let foreign =
+        ask(server.address, "POST", &format!("{PATH}/ingest"), "origin: https://evil.example\r\n", b"").await;
+    assert_eq!((foreign.status, foreign.slug().as_str()), (403, "forbidden"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_away_is_waited_for() {
     let dir = TempDir::new().unwrap();
     let server = serve(&dir, &["recordings.ingest-rate=1000000", "retry.base=1ms", "retry.spread=1ms"]).await;

@@ -70,6 +70,7 @@ impl Job {
 
     pub(super) async fn run(mut self) {
         let ended = match self.store.find(&self.name).await {
+            Ok(opened) if opened.about.etag != self.saved.etag => Err(Stop::Removed),
             Ok(opened) => self.rows(&opened).await,
             Err(problem) if problem.kind == Kind::NotFound => Err(Stop::Removed),
             Err(problem) => Err(Stop::Failed(problem)),

@@ -25,18 +25,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 type Shown = Arc<Mutex<Progress>>;
+/// A recording by its name, and which of those that ever had it.
+type Which = (RecordingName, String);
 
 /// The running ingests, as requests see them.
 pub(crate) struct Ingests {
-    running: Mutex<BTreeMap<String, Shown>>,
+    /// By stem: which recording, and how far it is.
+    running: Mutex<BTreeMap<String, (String, Shown)>>,
     running_max: usize,
     /// Events per second of one.
     rate: u32,
-    to_worker: mpsc::Sender<RecordingName>,
+    to_worker: mpsc::Sender<Which>,
 }
 
 /// Ingests that were begun, for [`work`].
-pub(crate) type Begun = mpsc::Receiver<RecordingName>;
+pub(crate) type Begun = mpsc::Receiver<Which>;
 
 impl Ingests {
     pub(crate) fn new(running_max: usize, rate: u32) -> (Self, Begun) {
@@ -58,15 +61,16 @@ impl Ingests {
             let detail = format!("it has {} bytes so far", opened.recording.len());
             return Err(Problem::new(Kind::RecordingUnfinished, detail));
         };
-        let before = saved(store, name).await?;
+        let which = (name.clone(), opened.about.etag.clone());
+        let before = saved(store, &which).await?;
         if let Some(done) = before.as_ref().filter(|saved| saved.progress.state == State::Done) {
             return Ok(done.progress.clone());
         }
         let begun = match before {
             Some(before) => before.again(),
-            None => Saved::begin(size, &credential.name),
+            None => Saved::begin(size, &credential.name, &which.1),
         };
-        if let Err(running) = self.claim(store, &name.stem(), &begun.progress)? {
+        if let Err(running) = self.claim(store, &which, &begun.progress)? {
             return Ok(running);
         }
         let progress = begun.progress.clone();
@@ -74,7 +78,7 @@ impl Ingests {
             self.running().remove(&name.stem());
             return Err(problem);
         }
-        let _ = self.to_worker.try_send(name.clone()); // there is room for all that may run
+        let _ = self.to_worker.try_send(which); // there is room for all that may run
         Ok(progress)
     }
 
@@ -85,29 +89,41 @@ impl Ingests {
         name: &RecordingName,
     ) -> Result<Progress, Problem> {
         let opened = store.find(name).await?;
-        if let Some(shown) = self.running().get(&name.stem()) {
+        let which = (name.clone(), opened.about.etag.clone());
+        if let Some((_, shown)) = self.running().get(&name.stem()).filter(|(etag, _)| *etag == which.1) {
             return Ok(shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
         }
-        let saved = saved(store, name).await?;
+        let saved = saved(store, &which).await?;
         Ok(saved.map_or_else(|| Progress::idle(opened.recording.len()), |saved| saved.progress))
     }
 
     /// A place among those that run, or how far this one is if it runs already.
-    fn claim(&self, store: &Store, stem: &str, progress: &Progress) -> Result<Result<(), Progress>, Problem> {
+    fn claim(
+        &self,
+        store: &Store,
+        (name, etag): &Which,
+        progress: &Progress,
+    ) -> Result<Result<(), Progress>, Problem> {
         let mut running = self.running();
-        if let Some(shown) = running.get(stem) {
-            return Ok(Err(shown.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        match running.get(&name.stem()) {
+            Some((of, shown)) if of == etag => {
+                return Ok(Err(shown.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+            }
+            Some(_) => {
+                return Err(store.busy(Limit::Ingests, "the ingest of its predecessor is about to end"));
+            }
+            None => {}
         }
         if running.len() >= self.running_max {
             return Err(
                 store.busy(Limit::Ingests, "as many recordings are on their way into the log as may be")
             );
         }
-        running.insert(stem.to_owned(), Arc::new(Mutex::new(progress.clone())));
+        running.insert(name.stem(), (etag.clone(), Arc::new(Mutex::new(progress.clone()))));
         Ok(Ok(()))
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, (String, Shown)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,21 +137,19 @@ pub(crate) async fn work(edge: Arc<Edge>, mut begun: Begun) {
     let mut left = VecDeque::from(left);
     let mut jobs = JoinSet::new();
     loop {
-        while let Some(name) = left.pop_front() {
-            match saved(store, &name).await {
-                Ok(Some(saved)) => match ingests.claim(store, &name.stem(), &saved.progress) {
-                    Ok(Ok(())) => start(&edge, &mut jobs, name),
-                    Ok(Err(_)) => {}
-                    Err(_) => {
-                        left.push_front(name); // when another one has ended
-                        break;
-                    }
-                },
-                Ok(None) | Err(_) => {}
+        while let Some(which) = left.pop_front() {
+            let Ok(Some(saved)) = saved(store, &which).await else { continue };
+            match ingests.claim(store, &which, &saved.progress) {
+                Ok(Ok(())) => start(&edge, &mut jobs, which),
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    left.push_front(which); // when another one has ended
+                    break;
+                }
             }
         }
         tokio::select! {
-            Some(name) = begun.recv() => start(&edge, &mut jobs, name),
+            Some(which) = begun.recv() => start(&edge, &mut jobs, which),
             Some(ended) = jobs.join_next() => {
                 if let Ok(stem) = ended {
                     ingests.running().remove(&stem);
@@ -146,17 +160,15 @@ pub(crate) async fn work(edge: Arc<Edge>, mut begun: Begun) {
     }
 }
 
-fn start(edge: &Arc<Edge>, jobs: &mut JoinSet<String>, name: RecordingName) {
+fn start(edge: &Arc<Edge>, jobs: &mut JoinSet<String>, which: Which) {
     let edge = Arc::clone(edge);
     jobs.spawn(async move {
-        let stem = name.stem();
+        let stem = which.0.stem();
         if let Some(recordings) = &edge.recordings {
-            let shown = recordings.ingests.running().get(&stem).cloned();
-            if let (Some(shown), Ok(Some(saved))) = (shown, saved(&recordings.store, &name).await) {
-                let rate = recordings.ingests.rate;
-                Job::new(Arc::clone(&edge), Arc::clone(&recordings.store), name, (saved, shown), rate)
-                    .run()
-                    .await;
+            let shown = recordings.ingests.running().get(&stem).map(|(_, shown)| Arc::clone(shown));
+            if let (Some(shown), Ok(Some(saved))) = (shown, saved(&recordings.store, &which).await) {
+                let (store, rate) = (Arc::clone(&recordings.store), recordings.ingests.rate);
+                Job::new(Arc::clone(&edge), store, which.0, (saved, shown), rate).run().await;
             }
         }
         stem
@@ -164,25 +176,28 @@ fn start(edge: &Arc<Edge>, jobs: &mut JoinSet<String>, name: RecordingName) {
 }
 
 /// Recordings whose ingest was under way. Blocks. What cannot be read is left alone; its status says so when asked.
-fn unfinished(store: &Store) -> Vec<RecordingName> {
+fn unfinished(store: &Store) -> Vec<Which> {
     let Ok(entries) = fs::read_dir(&store.dir) else { return Vec::new() };
-    let name_of = |entry: fs::DirEntry| -> Option<RecordingName> {
+    let name_of = |entry: fs::DirEntry| -> Option<Which> {
         let file = entry.file_name().into_string().ok()?;
         let (stem, ending) = file.rsplit_once('.')?;
         let saved: Saved = about::read(&entry.path()).ok().filter(|_| ending == PROGRESS)??;
         let about: About = about::read(&beside(&store.dir, stem, ABOUT)).ok()??;
         let running = saved.progress.state == State::Running;
-        running.then_some(RecordingName { stream_id: about.stream_id, recording_id: about.recording_id })
+        let name = RecordingName { stream_id: about.stream_id, recording_id: about.recording_id };
+        running.then_some((name, about.etag))
     };
     entries.filter_map(|entry| name_of(entry.ok()?)).collect()
 }
 
-async fn saved(store: &Arc<Store>, name: &RecordingName) -> Result<Option<Saved>, Problem> {
+/// What was saved of this very recording.
+async fn saved(store: &Arc<Store>, (name, etag): &Which) -> Result<Option<Saved>, Problem> {
     let path = beside(&store.dir, &name.stem(), PROGRESS);
-    let read = tokio::task::spawn_blocking(move || about::read(&path)).await;
+    let read = tokio::task::spawn_blocking(move || about::read::<Saved>(&path)).await;
     let read =
         read.map_err(|error| error.to_string()).and_then(|read| read.map_err(|error| error.to_string()));
-    read.map_err(|why| store.failed(&name.recording_id, &why))
+    let saved = read.map_err(|why| store.failed(&name.recording_id, &why))?;
+    Ok(saved.filter(|saved| saved.etag == *etag))
 }
 
 /// Saves how far an ingest is. A loss of power may take the last of it; what is done again then is known by its seq.

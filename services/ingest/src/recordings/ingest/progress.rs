@@ -50,6 +50,8 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Saved {
+    /// Of the recording: another one of the same name begins anew.
+    pub(crate) etag: String,
     /// Who asked: the tenant that it is charged to.
     pub(crate) tenant: String,
     /// BLAKE3 of the content, hex; empty until it is known. Rows are numbered by it.
@@ -85,9 +87,9 @@ impl Progress {
 }
 
 impl Saved {
-    pub(crate) fn begin(size_bytes: u64, tenant: &str) -> Self {
+    pub(crate) fn begin(size_bytes: u64, tenant: &str, etag: &str) -> Self {
         let progress = Progress { state: State::Running, ..Progress::idle(size_bytes) };
-        Self { tenant: tenant.to_owned(), content: String::new(), progress }
+        Self { etag: etag.to_owned(), tenant: tenant.to_owned(), content: String::new(), progress }
     }
 
     /// One more try from where it is.
