@@ -42,10 +42,11 @@ impl Doors {
         self.mqtt.as_ref().map(|(_, address)| *address)
     }
 
-    /// How many requests they bring at once, a connection counted as one.
+    /// How many requests they and the recordings bring at once, a connection counted as one.
     pub(crate) fn requests_max(&self, config: &Config) -> usize {
         let mqtt = self.mqtt.as_ref().map_or(0, |_| config.mqtt.connections_max);
-        mqtt + self.bridge.as_ref().map_or(0, |settings| usize::from(settings.receive_max))
+        let ingests = if config.recordings.is_on() { config.recordings.ingests_max } else { 0 };
+        mqtt + ingests + self.bridge.as_ref().map_or(0, |settings| usize::from(settings.receive_max))
     }
 
     /// Serves until the phase ends it. `random` is drawn for the bridge.

@@ -222,8 +222,7 @@ impl Ingest {
         });
         // Room for every request there can be: each has one append at most. (Of connections with several messages
         // under way more than that on average; what finds no room is refused as if the log had none.)
-        let ingests_max = if config.recordings.is_on() { config.recordings.ingests_max } else { 0 };
-        let appends_max = config.connections_max + self.doors.requests_max(&config) + ingests_max;
+        let appends_max = config.connections_max + self.doors.requests_max(&config);
         let (jobs, waiting_jobs) = blocking::sync_channel(appends_max);
         let appender = self.appender;
         let ask_time = Arc::new(AtomicBool::new(false));

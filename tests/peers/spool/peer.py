@@ -25,9 +25,7 @@ def status(name):
     return int(line.split()[1]) << 10
 
 
-def fill(size):
-    period = bytes(content(at) for at in range(PERIOD))
-    pattern = period * 2 + period
+def fill(size, pattern):
     file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES_MAX)
     at = 0
     while at < size:
@@ -68,11 +66,12 @@ class Readers:
 def main():
     size, count, total = (int(argument) for argument in sys.argv[1:4])
     readers = Readers(size, count, total // READ_BYTES // count)
+    pattern = bytes(content(at) for at in range(PERIOD)) * 3
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     before = status("VmRSS")
     begun = time.perf_counter()
-    readers.file = fill(size)
+    readers.file = fill(size, pattern)
     filled = time.perf_counter() - begun
     begun = time.perf_counter()
     readers.start.wait()
