@@ -47,6 +47,11 @@ bench: ## Measure this machine: core and coalescer (BENCHES="core flush coalesce
 		'exec "$$0" bench "$$@" --brokers "$$EVENKEEL_KAFKA"' \
 		$(CARGO_TARGET_DIR)/release/evenkeel $$bench $(ARGS); done
 
+.PHONY: bench-spool
+bench-spool: ## Measure the spool beside stream-download, tempfile and Python (some minutes; builds the contenders)
+	cargo build $(LOCKED) --release -p evenkeel --bins
+	$(CARGO_TARGET_DIR)/release/evenkeel bench spool --contenders "$$(tests/peers/spool/build.sh)" --python python3 $(ARGS)
+
 ##@ Check
 
 STEPS := fmt-check tidy deny clippy unit sim sabotage live chart

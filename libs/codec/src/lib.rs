@@ -1,4 +1,4 @@
-//! Avro and JSON to and from the model, from the schemas in schemas/avro.
+//! Avro, JSON and CSV to and from the model, Avro from the schemas in schemas/avro.
 //!
 //! Owns: every byte the system puts on the log or into the embedded store, one file per record
 //! (encode, decode, golden bytes, round trip), and the text an app sends. Never: a log, a clock, a rule
@@ -15,6 +15,7 @@
 
 mod batch;
 mod builder;
+pub mod csv;
 mod error;
 mod event;
 mod frame;

@@ -7,15 +7,13 @@
 //! kernel's backlog.
 
 use crate::delivery::Edge;
-use crate::http::answer;
+use crate::http::{ReplyBody, answer};
 use crate::meters::{Cut, Protocol};
 use crate::ramp::{Ramp, RampLimits};
 use crate::stall::WriteStall;
 use crate::tls::{HandshakeError, Peer, Tls};
 use crate::transport::Transport;
 use crate::ws::{self, Upgrade};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -172,7 +170,7 @@ pub(crate) async fn shake(
 /// Serves HTTP until the client goes, the connection becomes something else, or the phase is `Closing`.
 async fn http_to_its_end<S>(edge: &Edge, connection: Http<S>, mut phases: watch::Receiver<Phase>)
 where
-    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = ReplyBody, Error = Infallible>,
 {
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

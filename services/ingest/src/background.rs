@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::delivery::Edge;
 use crate::live::Live;
+use crate::recordings::{self, Begun};
 use crate::{jwt, reload};
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::Arc;
@@ -36,13 +37,19 @@ impl Drop for Background {
 }
 
 impl Background {
-    pub(crate) fn begin(edge: &Arc<Edge>, config: &Config, live: Option<Live>, emitter: &Emitter) -> Self {
+    pub(crate) fn begin(
+        edge: &Arc<Edge>,
+        config: &Config,
+        (live, ingests): (Option<Live>, Option<Begun>),
+        emitter: &Emitter,
+    ) -> Self {
         if tokens_in_clear(config) {
             TokensInClear { listen: &config.listen.to_string() }.emit(emitter);
         }
         let keys = jwt::keep(Arc::clone(edge), config.jwt.clone(), emitter.clone());
         let files = reload::watch(Arc::clone(edge), live, config.reload.every.duration(), emitter.clone());
-        Self(vec![tokio::spawn(keys), tokio::spawn(files)])
+        let recordings = ingests.map(|begun| tokio::spawn(recordings::keep(Arc::clone(edge), begun)));
+        Self([tokio::spawn(keys), tokio::spawn(files)].into_iter().chain(recordings).collect())
     }
 }
 

@@ -8,12 +8,14 @@ use crate::auth::Credential;
 use crate::collect::{CollectLimits, Collector, Group};
 use crate::container::{BlockLimits, Container};
 use crate::problem::{Kind, Problem};
-use crate::split::{Shape, SplitError, Splitter};
+use crate::split::{Item, Shape, SplitError, Splitter};
 pub(crate) use crate::unpack::Encoding;
 use crate::unpack::Unpack;
 use crate::verdict::Rejected;
 use bytes::Bytes;
+use evenkeel_codec::csv::{Cells, Columns};
 use evenkeel_codec::decode_batch;
+use evenkeel_codec::json::JsonEvent;
 use evenkeel_model::EventBatch;
 
 /// Most bytes of a plain body taken in one step.
@@ -30,6 +32,17 @@ pub(crate) enum Format {
     Batch,
     /// `application/avro`: a container file.
     Container,
+    /// `text/csv`: one event per line; only of recordings, whose first line was read before.
+    Csv,
+}
+
+/// What is known of the rows of a recording beside the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// What the first of them would get as seq.
+    pub(crate) seq_first: u64,
+    /// The columns of CSV.
+    pub(crate) columns: Option<&'a Columns>,
 }
 
 /// Limits of one request; the keys of `[body]` in the configuration.
@@ -48,7 +61,7 @@ pub(crate) struct BodyLimits {
 pub(crate) struct Intake<'a> {
     limits: BodyLimits,
     unpack: Option<Unpack>,
-    sort: Sort,
+    sort: Sort<'a>,
     collector: Collector<'a>,
     received_bytes: u64,
     inflated_bytes: u64,
@@ -58,8 +71,9 @@ pub(crate) struct Intake<'a> {
     unpack_again: bool,
 }
 
-enum Sort {
+enum Sort<'a> {
     Items(Splitter),
+    Lines(Splitter, Option<&'a Columns>, Cells),
     // A batch is one record: it is read whole, up to the limit of a record.
     Whole(Vec<u8>),
     Blocks(Box<Container>),
@@ -72,11 +86,16 @@ impl<'a> Intake<'a> {
         limits: BodyLimits,
         credential: &'a Credential,
         stream_id: Option<&'a str>,
+        rows: Option<Rows<'a>>,
     ) -> Self {
         let line_bytes_max = limits.collect.line_bytes_max;
         let sort = match format {
             Format::Json => Sort::Items(Splitter::new(Shape::Array, line_bytes_max)),
             Format::Ndjson => Sort::Items(Splitter::new(Shape::Lines, line_bytes_max)),
+            Format::Csv => {
+                let columns = rows.and_then(|rows| rows.columns);
+                Sort::Lines(Splitter::new(Shape::Lines, line_bytes_max), columns, Cells::default())
+            }
             Format::Batch => Sort::Whole(Vec::new()),
             Format::Container => {
                 let bytes_max = limits.collect.record_bytes_max;
@@ -84,11 +103,15 @@ impl<'a> Intake<'a> {
                 Sort::Blocks(Box::new(Container::new(limits)))
             }
         };
+        let collector = Collector::new(credential, stream_id, limits.collect);
         Self {
             limits,
             unpack: Unpack::new(encoding),
             sort,
-            collector: Collector::new(credential, stream_id, limits.collect),
+            collector: match rows {
+                Some(rows) => collector.of_recording(rows.seq_first),
+                None => collector,
+            },
             received_bytes: 0,
             inflated_bytes: 0,
             blocks_wait: false,
@@ -99,7 +122,7 @@ impl<'a> Intake<'a> {
     /// What the request holds in memory, bytes; the piece being read excepted.
     pub(crate) fn cost_bytes(&self) -> u64 {
         let sort = match &self.sort {
-            Sort::Items(splitter) => splitter.allocated(),
+            Sort::Items(splitter) | Sort::Lines(splitter, ..) => splitter.allocated(),
             Sort::Whole(body) => body.capacity(),
             Sort::Blocks(container) => container.allocated(),
         };
@@ -153,6 +176,12 @@ impl<'a> Intake<'a> {
                 splitter.finish(&mut |item| collector.item(item)).map_err(|error| broken(&error))?;
                 too_many(collector.events(), self.limits.events_max)?;
             }
+            Sort::Lines(splitter, columns, mut cells) => {
+                splitter
+                    .finish(&mut |item| row(item, columns, &mut cells, &mut collector))
+                    .map_err(|error| broken(&error))?;
+                too_many(collector.events(), self.limits.events_max)?;
+            }
             Sort::Whole(body) => {
                 let mut batch = EventBatch::default();
                 decode_batch(&body, &mut batch)
@@ -189,6 +218,13 @@ impl<'a> Intake<'a> {
                 splitter.push(part, &mut |item| collector.item(item)).map_err(|error| broken(&error))?;
                 too_many(collector.events(), self.limits.events_max)
             }
+            Sort::Lines(splitter, columns, cells) => {
+                let (collector, columns) = (&mut self.collector, *columns);
+                splitter
+                    .push(part, &mut |item| row(item, columns, cells, collector))
+                    .map_err(|error| broken(&error))?;
+                too_many(collector.events(), self.limits.events_max)
+            }
             Sort::Whole(body) => {
                 let bytes = (body.len() + part.len()) as u64;
                 over("the batch", bytes, self.limits.collect.record_bytes_max as u64)?;
@@ -201,6 +237,16 @@ impl<'a> Intake<'a> {
                 Ok(())
             }
         }
+    }
+}
+
+/// One line of CSV.
+fn row(item: Item<'_>, columns: Option<&Columns>, cells: &mut Cells, collector: &mut Collector<'_>) {
+    let (Item::Text(line), Some(columns)) = (item, columns) else { return collector.item(item) };
+    let mut event = JsonEvent::default();
+    match columns.read(line, cells, &mut event) {
+        Ok(()) => collector.parsed(event),
+        Err(error) => collector.malformed(error.to_string()),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Collector<'a> {
     stream_id: Option<&'a str>,
     record_bytes_max: usize,
     line_bytes_max: usize,
+    /// Rows of a recording: they are backfill, and the first one without a seq would get this.
+    seq_first: Option<u64>,
     groups: Vec<Group>,
     // The newest group of a stream without seq, and with.
     newest: BTreeMap<String, [Option<usize>; 2]>,
@@ -71,6 +73,7 @@ impl<'a> Collector<'a> {
             stream_id,
             record_bytes_max: limits.record_bytes_max,
             line_bytes_max: limits.line_bytes_max,
+            seq_first: None,
             groups: Vec::new(),
             newest: BTreeMap::new(),
             rejected: Rejected::new(limits.listed_max),
@@ -78,6 +81,11 @@ impl<'a> Collector<'a> {
             cost_bytes: 0,
             scratch: JsonEvent::default(),
         }
+    }
+
+    /// Takes rows of a recording: each is backfill, and one without a seq gets `seq_first` and its position.
+    pub(crate) fn of_recording(self, seq_first: u64) -> Self {
+        Self { seq_first: Some(seq_first), ..self }
     }
 
     /// Events seen, accepted or not.
@@ -130,6 +138,9 @@ impl<'a> Collector<'a> {
 
     /// Its payload is taken.
     fn event(&mut self, index: u32, event: &mut JsonEvent) {
+        if let Some(first) = self.seq_first {
+            event.seq.get_or_insert(first + u64::from(index));
+        }
         let path = self.stream_id;
         let stream_id = match (path, event.stream_id.as_deref()) {
             (Some(path), None) => path,
@@ -168,8 +179,15 @@ impl<'a> Collector<'a> {
     }
 
     /// A whole batch, as the Avro content types carry it.
-    pub(crate) fn batch(&mut self, batch: EventBatch) {
+    pub(crate) fn batch(&mut self, mut batch: EventBatch) {
         let first = self.events;
+        if let Some(seq_first) = self.seq_first {
+            batch.backfill = true;
+            if batch.seq.is_empty() {
+                let seq = seq_first + u64::from(first);
+                batch.seq.extend(seq..seq + batch.len() as u64);
+            }
+        }
         let allowed = self.stream_id.is_some() || self.credential.allows(&batch.stream_id);
         let mut group = Group { batch: empty_like(&batch), ..Group::default() };
         for row in 0..batch.len() {
@@ -211,7 +229,8 @@ impl<'a> Collector<'a> {
             return at;
         }
         let at = self.groups.len();
-        let batch = EventBatch { stream_id: stream_id.to_owned(), ..EventBatch::default() };
+        let backfill = self.seq_first.is_some();
+        let batch = EventBatch { stream_id: stream_id.to_owned(), backfill, ..EventBatch::default() };
         self.groups.push(Group { batch, ..Group::default() });
         self.newest.entry(stream_id.to_owned()).or_default()[with_seq] = Some(at);
         self.cost_bytes += BATCH_COST + 3 * stream_id.len();

@@ -20,6 +20,7 @@ use std::num::NonZeroU16;
 
 pub mod jwt;
 pub mod quotas;
+pub mod recordings;
 pub mod tls;
 
 /// The service's section in files, variables and `--set`.
@@ -73,6 +74,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Somebody else's MQTT broker.
     pub bridge: Bridge,
+    /// Files of devices.
+    pub recordings: recordings::RecordingsConfig,
 }
 
 /// Keys of `[connection]`.
@@ -243,6 +246,7 @@ impl Config {
         self.jwt.check()?;
         self.tls.check()?;
         self.mqtt.check()?;
+        self.recordings.check(in_flight)?;
         self.bridge.check(in_flight)
     }
 
@@ -258,9 +262,10 @@ impl Config {
         Self { in_flight_max, flush, device: other.device.clone(), tenant, ..self.clone() }
     }
 
-    /// What requests may hold, bytes: what the bridge keeps until it is settled has no request to be charged to.
+    /// What requests may hold, bytes: what the bridge keeps until it is settled has no request to be charged to, and
+    /// transfers of recordings last longer than requests may.
     pub(crate) fn budget_bytes(&self) -> u64 {
-        self.in_flight_max.bytes() - self.bridge.kept_bytes_max()
+        self.in_flight_max.bytes() - self.bridge.kept_bytes_max() - self.recordings.memory_bytes_max()
     }
 
     /// Numbers of things.
@@ -395,6 +400,11 @@ mod tests {
             ("mqtt.receive-max", "0"),
             ("mqtt.connections-max", "0"),
             ("mqtt.keep-alive-max", "'20h'"),
+            ("recordings.transfers-max", "0"),
+            ("recordings.count-max", "0"),
+            ("recordings.open-max", "0"),
+            ("recordings.ingests-max", "0"),
+            ("recordings.ingest-rate", "0"),
         ] {
             let misfit = with(key, value).unwrap().check().unwrap_err();
             assert_eq!(misfit.key, key, "{misfit}");

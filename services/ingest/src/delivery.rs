@@ -5,12 +5,13 @@
 //! A new protocol is a file that turns its frames into [`Share::open`], [`Delivery::take`] and [`Delivery::finish`], and the outcome into its own acknowledgement; CONTRIBUTING.md shows how.
 
 use crate::auth::{Auth, Credential};
-use crate::body::{BodyLimits, Encoding, Format, Intake};
+use crate::body::{BodyLimits, Encoding, Format, Intake, Rows};
 use crate::collect::Group;
 use crate::driver::{DeviceAsk, Limit};
 use crate::link::{Link, Ticket};
 use crate::meters::{Meters, Protocol};
 use crate::problem::{Kind, Problem};
+use crate::recordings::Recordings;
 use crate::tls::{Peer, Tls};
 use crate::verdict::{Answered, Counts, Reason, Rejected};
 use crate::ws::WebSocketLimits;
@@ -59,6 +60,8 @@ pub(crate) struct Edge {
     pub(crate) refused: AtomicU64,
     /// What the log is called in traces; `None` = spans go nowhere.
     pub(crate) traced: Option<&'static str>,
+    /// The files of devices; `None` = there are none.
+    pub(crate) recordings: Option<Recordings>,
 }
 
 impl Edge {
@@ -176,8 +179,18 @@ pub(crate) struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// Begins one on a share of the budget.
     pub(crate) fn begin(edge: &'a Edge, share: Share, manner: Manner<'a>) -> Self {
+        Self::begin_rows(edge, share, manner, None)
+    }
+
+    /// Begins one with rows of a recording.
+    pub(crate) fn begin_rows(
+        edge: &'a Edge,
+        share: Share,
+        manner: Manner<'a>,
+        rows: impl Into<Option<Rows<'a>>>,
+    ) -> Self {
         let Manner { protocol, format, encoding, credential, stream_id } = manner;
-        let intake = Intake::new(format, encoding, edge.limits, credential, stream_id);
+        let intake = Intake::new(format, encoding, edge.limits, credential, stream_id, rows.into());
         Self { edge, share, intake, protocol }
     }
 
@@ -203,7 +216,9 @@ impl<'a> Delivery<'a> {
         let (mut groups, mut rejected, cost_bytes) = intake.finish()?;
         share.reach(cost_bytes).await?;
         let mut ticket = share.ticket;
-        let retry_after_ms = match edge.rated.load(Ordering::Relaxed) {
+        // A recording has a pace of its own: charged to its device, it would take the room of what the device sends now.
+        let rated = edge.rated.load(Ordering::Relaxed) && protocol != Protocol::Recording;
+        let retry_after_ms = match rated {
             true => limit_devices(&mut ticket, &mut groups, &mut rejected, protocol.is_whole()).await?,
             false => 0,
         };

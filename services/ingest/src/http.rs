@@ -5,19 +5,28 @@
 
 use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Edge};
 use crate::meters::{Cut, Protocol};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Extent, Kind, Problem};
+use crate::recordings::{self, RecordingPath};
 use crate::tls::Peer;
 use crate::upload::{discard, upload};
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
+use std::io;
+
+/// The body of an answer: known whole, or read from a recording as it is sent.
+pub(crate) type ReplyBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, io::Error>>;
+/// An answer.
+pub(crate) type Reply = Response<ReplyBody>;
 
 /// The API's description, as served.
 pub const OPENAPI_YAML: &str = include_str!("../../../schemas/http/openapi.yaml");
@@ -31,12 +40,14 @@ const OPENAPI_TYPE: &str = "application/yaml";
 pub struct Route {
     /// The path with its parameter in braces, as in the description.
     pub path: &'static str,
-    /// The only method.
+    /// The method.
     pub method: &'static str,
     /// Content types it takes.
     pub takes: &'static [&'static str],
-    /// Content type of its 200; empty where the answer is 101.
+    /// Content type of its answers that are no problems; empty where they have no body.
     pub gives: &'static str,
+    /// The statuses of those.
+    pub statuses: &'static [u16],
     /// Every problem it may answer.
     pub problems: &'static [Kind],
 }
@@ -69,6 +80,7 @@ const STREAM_EVENTS: Route = Route {
     method: "POST",
     takes: EVENT_TYPES,
     gives: "application/json",
+    statuses: &[200],
     problems: UPLOAD_PROBLEMS,
 };
 /// Events that name their streams.
@@ -79,6 +91,7 @@ const WEB_SOCKET: Route = Route {
     method: "GET",
     takes: &[],
     gives: "",
+    statuses: &[101],
     problems: &[
         Kind::Unauthenticated,
         Kind::Forbidden,
@@ -93,22 +106,35 @@ const OPENAPI: Route = Route {
     method: "GET",
     takes: &[],
     gives: OPENAPI_TYPE,
+    statuses: &[200],
     problems: &[Kind::MethodNotAllowed],
 };
 
 /// Every route. Any other path answers [`Kind::NotFound`].
-pub const ROUTES: &[Route] = &[STREAM_EVENTS, EVENTS, WEB_SOCKET, OPENAPI];
+pub const ROUTES: &[Route] = &[
+    STREAM_EVENTS,
+    EVENTS,
+    WEB_SOCKET,
+    recordings::PUT,
+    recordings::PATCH,
+    recordings::HEAD,
+    recordings::GET,
+    recordings::DELETE,
+    recordings::INGEST,
+    recordings::STATUS,
+    OPENAPI,
+];
 
 /// Answers one request. Never fails: every outcome is an answer. With the answer 101 comes what follows it.
 pub(crate) async fn answer(
     edge: &Edge,
     mut request: Request<Incoming>,
     peer: Option<&Peer>,
-) -> (Response<Full<Bytes>>, Option<Upgrade>) {
+) -> (Reply, Option<Upgrade>) {
     let (response, upgrade) = match request.uri().path() == WEB_SOCKET.path && request.method() == Method::GET
     {
         true => match ws::upgrade(edge, &mut request, peer) {
-            Ok((response, upgrade)) => (response, Some(upgrade)),
+            Ok((response, upgrade)) => (response.map(Either::Left), Some(upgrade)),
             Err(problem) => (refusal(&problem, Some(&WEB_SOCKET)), None),
         },
         false => (route(edge, request, peer).await, None),
@@ -117,22 +143,16 @@ pub(crate) async fn answer(
     (response, upgrade)
 }
 
-async fn route(edge: &Edge, request: Request<Incoming>, peer: Option<&Peer>) -> Response<Full<Bytes>> {
+async fn route(edge: &Edge, request: Request<Incoming>, peer: Option<&Peer>) -> Reply {
     let (head, mut body) = request.into_parts();
-    let (route, stream_id) = match find(head.uri.path()) {
-        Ok(found) => found,
-        Err(problem) => return refusal(&problem, None),
+    let answered = match RecordingPath::find(head.uri.path()) {
+        // In a box: other requests need no room for it.
+        Some(path) => Box::pin(recordings::answer(edge, &head, &mut body, peer, path)).await,
+        None => events(edge, &head, &mut body, peer).await,
     };
-    if head.method != route.method {
-        let detail = format!("{} takes {}", route.path, route.method);
-        return refusal(&Problem::new(Kind::MethodNotAllowed, detail), Some(route));
-    }
-    if head.method == Method::GET {
-        return respond(StatusCode::OK, route.gives, Bytes::from_static(OPENAPI_YAML.as_bytes()));
-    }
-    match upload(edge, &head.headers, peer, &mut body, stream_id.as_deref()).await {
-        Ok(accepted) => accept(route, &accepted),
-        Err(problem) => {
+    match answered {
+        Ok(response) => response,
+        Err((problem, route)) => {
             // A client that waits for `100 Continue` has sent nothing, and reading would ask it to.
             if !head.headers.contains_key(EXPECT) {
                 discard(&mut body).await;
@@ -140,9 +160,34 @@ async fn route(edge: &Edge, request: Request<Incoming>, peer: Option<&Peer>) -> 
             if problem.kind == Kind::SlowBody {
                 edge.meters.cut(Cut::SlowBody);
             }
-            debug_assert!(route.problems.contains(&problem.kind), "{:?} is not declared", problem.kind);
-            refusal(&problem, Some(route))
+            debug_assert!(
+                route.is_none_or(|route| route.problems.contains(&problem.kind)),
+                "{:?} is not declared",
+                problem.kind
+            );
+            refusal(&problem, route)
         }
+    }
+}
+
+/// Every path but those of recordings.
+async fn events(
+    edge: &Edge,
+    head: &Parts,
+    body: &mut Incoming,
+    peer: Option<&Peer>,
+) -> Result<Reply, (Problem, Option<&'static Route>)> {
+    let (route, stream_id) = find(head.uri.path()).map_err(|problem| (problem, None))?;
+    if head.method != route.method {
+        let detail = format!("{} takes {}", route.path, route.method);
+        return Err((Problem::new(Kind::MethodNotAllowed, detail), Some(route)));
+    }
+    if head.method == Method::GET {
+        return Ok(respond(StatusCode::OK, route.gives, Bytes::from_static(OPENAPI_YAML.as_bytes())));
+    }
+    match upload(edge, &head.headers, peer, body, stream_id.as_deref()).await {
+        Ok(accepted) => Ok(accept(route, &accepted)),
+        Err(problem) => Err((problem, Some(route))),
     }
 }
 
@@ -170,7 +215,7 @@ fn find(path: &str) -> Result<(&'static Route, Option<String>), Problem> {
 }
 
 /// `None` for a broken escape or text that is not UTF-8.
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -192,7 +237,7 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
-fn accept(route: &Route, accepted: &Accepted) -> Response<Full<Bytes>> {
+fn accept(route: &Route, accepted: &Accepted) -> Reply {
     let body = serde_json::to_vec(&accepted.answered).unwrap_or_default();
     let mut response = respond(StatusCode::OK, route.gives, body.into());
     if accepted.retry_after_ms > 0 {
@@ -201,7 +246,7 @@ fn accept(route: &Route, accepted: &Accepted) -> Response<Full<Bytes>> {
     response
 }
 
-fn refusal(problem: &Problem, route: Option<&Route>) -> Response<Full<Bytes>> {
+fn refusal(problem: &Problem, route: Option<&Route>) -> Reply {
     let mut response = respond(problem.kind.status(), PROBLEM_TYPE, problem.to_json().into());
     if let Some(retry_after_ms) = problem.retry_after_ms {
         set_retry_after(&mut response, retry_after_ms);
@@ -216,8 +261,9 @@ fn refusal(problem: &Problem, route: Option<&Route>) -> Response<Full<Bytes>> {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         Kind::MethodNotAllowed => {
-            let allow = route.map_or("", |route| route.method);
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+            let same_path = ROUTES.iter().filter(|row| route.is_some_and(|route| route.path == row.path));
+            let allow: Vec<&str> = same_path.map(|row| row.method).collect();
+            headers.extend(HeaderValue::try_from(allow.join(", ")).ok().map(|allow| (ALLOW, allow)));
         }
         // A slow or oversized body is still on its way: the connection cannot be used again.
         Kind::Draining | Kind::SlowBody | Kind::TooLarge => {
@@ -225,16 +271,32 @@ fn refusal(problem: &Problem, route: Option<&Route>) -> Response<Full<Bytes>> {
         }
         _ => {}
     }
+    match problem.extent {
+        None => {}
+        Some(Extent::Offset(offset)) => {
+            headers.insert(HeaderName::from_static(recordings::UPLOAD_OFFSET), HeaderValue::from(offset));
+        }
+        Some(Extent::Size(size)) => {
+            let range = HeaderValue::try_from(format!("bytes */{size}")).ok();
+            headers.extend(range.map(|range| (CONTENT_RANGE, range)));
+        }
+    }
     response
 }
 
 /// `retry-after` counts whole seconds; rounded up, so nobody comes too early.
-fn set_retry_after(response: &mut Response<Full<Bytes>>, retry_after_ms: u64) {
+fn set_retry_after(response: &mut Reply, retry_after_ms: u64) {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1000)));
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+/// A body that is there.
+pub(crate) fn whole(body: Bytes) -> ReplyBody {
+    Either::Left(Full::new(body))
+}
+
+/// An answer with such a body.
+pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -6,7 +6,7 @@
 //!
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
 //! `delivery` is what every protocol shares, `ws` the WebSocket, `mqtt` the MQTT server, `bridge` the subscriber of
-//! somebody else's broker, `appending` the thread that owns the log's client, `lanes` what waits in front of it. Who
+//! somebody else's broker, `recordings` the files of devices, `appending` the thread that owns the log's client, `lanes` what waits in front of it. Who
 //! may write is decided by `auth` and `jwt`.
 
 mod accept;
@@ -32,6 +32,7 @@ mod meters;
 mod mqtt;
 mod problem;
 mod ramp;
+mod recordings;
 mod reload;
 mod run;
 mod settings;
@@ -51,7 +52,8 @@ pub use flush::{Flush, FlushControl, PolicyName, Wish};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
 pub use jwt::JwtError;
 pub use live::Reread;
-pub use problem::{Kind, Problem};
+pub use problem::{Extent, Kind, Problem};
+pub use recordings::RecordingsError;
 pub use run::{Edges, Ingest, RunError, StartError};
 pub use tls::TlsError;
 pub use verdict::{Counts, Reason, Rejection};

@@ -30,10 +30,12 @@ pub(crate) enum Protocol {
     WebSocket,
     Mqtt,
     Bridge,
+    /// A recording on its way into the log.
+    Recording,
 }
 
 impl Protocol {
-    const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Bridge];
+    const ALL: [Self; 5] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Bridge, Self::Recording];
 
     /// Whether its acknowledgement is for all of a message, so that rates take all of it or nothing.
     pub(crate) const fn is_whole(self) -> bool {
@@ -46,6 +48,7 @@ impl Protocol {
             Self::WebSocket => "websocket",
             Self::Mqtt => "mqtt",
             Self::Bridge => "bridge",
+            Self::Recording => "recording",
         }
     }
 }

@@ -51,6 +51,22 @@ pub enum Kind {
     TenantLimited,
     /// The tenant has too much in flight.
     TenantBusy,
+    /// The recording's id breaks the contract.
+    BadRecordingId,
+    /// A header of an upload is missing or cannot be read.
+    BadUpload,
+    /// The upload does not go on where the recording ends.
+    OffsetMismatch,
+    /// The recording is finished.
+    RecordingFinished,
+    /// The recording is not finished, and nobody sends the rest.
+    RecordingUnfinished,
+    /// Nothing of the ranges is in the recording.
+    RangeNotSatisfiable,
+    /// The recording cannot be read or written.
+    SpoolFailed,
+    /// There is no room for more recordings.
+    SpoolFull,
 }
 
 impl Kind {
@@ -75,6 +91,14 @@ impl Kind {
         Self::BytesLimited,
         Self::TenantLimited,
         Self::TenantBusy,
+        Self::BadRecordingId,
+        Self::BadUpload,
+        Self::OffsetMismatch,
+        Self::RecordingFinished,
+        Self::RecordingUnfinished,
+        Self::RangeNotSatisfiable,
+        Self::SpoolFailed,
+        Self::SpoolFull,
     ];
 
     /// The last part of the `type`.
@@ -103,7 +127,7 @@ impl Kind {
                 "Write a stream that matches the credential's patterns, or ask for a pattern that covers this one."
             }
             Self::NotFound => {
-                "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes both."
+                "Send events to /v1/streams/{stream_id}/events or /v1/events; /v1/openapi.yaml describes every path."
             }
             Self::MethodNotAllowed => "Use a method of the allow header.",
             Self::UpgradeRequired => {
@@ -130,13 +154,35 @@ impl Kind {
             Self::KeysUnavailable => {
                 "Nothing was stored. Wait for retry-after, then send again with the same token."
             }
+            Self::BadRecordingId => {
+                "Use 1 to 128 of the characters A-Z a-z 0-9 - . _ ~, the first a letter or digit."
+            }
+            Self::BadUpload => "Send `upload-offset: N`, and `upload-complete: ?0` where more is to follow.",
+            Self::OffsetMismatch => {
+                "What came before stays. Go on with PATCH at the `upload-offset` of this answer, or DELETE it and begin anew."
+            }
+            Self::RecordingFinished => "It is whole. Read it, or DELETE it and begin anew.",
+            Self::RecordingUnfinished => {
+                "Finish it with PATCH at the offset that HEAD tells, then ask again."
+            }
+            Self::RangeNotSatisfiable => {
+                "Ask for bytes below the size of `content-range`, in at most 16 ranges."
+            }
+            Self::SpoolFailed => {
+                "The server's log says more. What was stored before stays; HEAD tells how much."
+            }
+            Self::SpoolFull => {
+                "What was stored stays; HEAD tells how much. DELETE recordings that are not needed, then go on with PATCH."
+            }
         }
     }
 
     /// The HTTP status.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::UnreadableBody | Self::BadStreamId => StatusCode::BAD_REQUEST,
+            Self::UnreadableBody | Self::BadStreamId | Self::BadRecordingId | Self::BadUpload => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -149,6 +195,12 @@ impl Kind {
             Self::RateLimited | Self::BytesLimited | Self::TenantLimited | Self::TenantBusy => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::OffsetMismatch | Self::RecordingFinished | Self::RecordingUnfinished => {
+                StatusCode::CONFLICT
+            }
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::SpoolFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::SpoolFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy | Self::LogUnavailable | Self::Draining | Self::KeysUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -176,6 +228,16 @@ impl Kind {
             Self::TenantLimited => ("tenant-limited", "Every event is over the tenant's rate"),
             Self::TenantBusy => ("tenant-busy", "The tenant has too much in flight"),
             Self::KeysUnavailable => ("keys-unavailable", "The keys of signed tokens are not at hand"),
+            Self::BadRecordingId => ("bad-recording-id", "The recording id is not valid"),
+            Self::BadUpload => ("bad-upload", "A header of the upload cannot be read"),
+            Self::OffsetMismatch => ("offset-mismatch", "The upload does not go on where the recording ends"),
+            Self::RecordingFinished => ("recording-finished", "The recording is finished"),
+            Self::RecordingUnfinished => ("recording-unfinished", "The recording is not finished"),
+            Self::RangeNotSatisfiable => {
+                ("range-not-satisfiable", "Nothing of the ranges is in the recording")
+            }
+            Self::SpoolFailed => ("spool-failed", "The recording cannot be read or written"),
+            Self::SpoolFull => ("spool-full", "There is no room for more recordings"),
         }
     }
 }
@@ -191,12 +253,23 @@ pub struct Problem {
     pub retry_after_ms: Option<u64>,
     /// The per-event verdicts, where events were judged.
     pub verdicts: Option<(Counts, Vec<Rejection>)>,
+    /// How much of a recording there is, where that is the answer.
+    pub extent: Option<Extent>,
+}
+
+/// How much of a recording there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Where an upload must go on: the header `upload-offset`, bytes.
+    Offset(u64),
+    /// What ranges may ask for: the header `content-range`, bytes.
+    Size(u64),
 }
 
 impl Problem {
     /// A refusal that waiting does not cure.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after_ms: None, verdicts: None }
+        Self { kind, detail: detail.into(), retry_after_ms: None, verdicts: None, extent: None }
     }
 
     /// The body of the answer.

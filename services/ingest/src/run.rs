@@ -17,6 +17,7 @@ use crate::flush::FlushControl;
 use crate::link::{Link, Message, Reply};
 use crate::live::{Live, Reread};
 use crate::meters::Meters;
+use crate::recordings::{Begun, Recordings, RecordingsError};
 use crate::tls::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
@@ -91,6 +92,9 @@ pub enum StartError {
     /// The bridge's files.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// The directory of recordings.
+    #[error(transparent)]
+    Recordings(#[from] RecordingsError),
 }
 
 /// Why the service stopped before it was asked to.
@@ -154,6 +158,7 @@ pub struct Ingest {
     listener: TcpListener,
     address: SocketAddr,
     doors: Doors,
+    recordings: Option<(Recordings, Begun)>,
     flush: FlushControl,
 }
 
@@ -168,8 +173,9 @@ impl Ingest {
         }
         let (listener, address) = bind(config.listen, config.accept.backlog)?;
         let doors = Doors::open(&config, &auth)?;
+        let recordings = Recordings::open(&config, &edges.emitter)?;
         let flush = FlushControl::default();
-        Ok(Self { config, appender, auth, tls, edges, listener, address, doors, flush })
+        Ok(Self { config, appender, auth, tls, edges, listener, address, doors, recordings, flush })
     }
 
     /// The bound address: with port 0 in the configuration, the port that was found.
@@ -193,6 +199,7 @@ impl Ingest {
         let config = self.config;
         let budget_bytes = config.budget_bytes();
         let (to_driver, inbox) = mpsc::unbounded_channel();
+        let (recordings, ingests) = self.recordings.unzip();
         let edge = Arc::new(Edge {
             auth: self.auth,
             tls: self.tls,
@@ -207,6 +214,7 @@ impl Ingest {
             web_socket: config.web_socket_limits(),
             refused: AtomicU64::new(0),
             meters: Meters::new(self.edges.emitter.metrics()),
+            recordings,
         });
         let mut appender = self.appender;
         let rung = Arc::new(Notify::new());
@@ -226,7 +234,7 @@ impl Ingest {
         });
         let emitter = self.edges.emitter.clone();
         let live = self.edges.reread.map(|read| Live::new(read, &config, self.flush.clone(), emitter));
-        let _background = Background::begin(&edge, &config, live, &self.edges.emitter);
+        let _background = Background::begin(&edge, &config, (live, ingests), &self.edges.emitter);
         let core = Core {
             driver: Driver::new(budget_bytes, config.quotas(), config.retry_hint(), config.deadlines()),
             replies: BTreeMap::new(),

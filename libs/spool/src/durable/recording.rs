@@ -107,6 +107,12 @@ pub enum AppendError {
         /// The system's own words.
         source: Arc<io::Error>,
     },
+    /// Somebody has removed it.
+    #[error("the recording {} was removed", path.display())]
+    Removed {
+        /// Where the data file was.
+        path: PathBuf,
+    },
     /// A sync failed, now or before. What survives is known only after the recording was opened anew.
     #[error("syncing {} failed: {source}; close the recording and open it again to see what survived", path.display())]
     Broken {
@@ -138,6 +144,7 @@ struct Inner {
     journal: File,
     writer: Mutex<Writer>,
     durable: AtomicU64,
+    on_disk: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -145,6 +152,7 @@ struct Writer {
     end: u64,
     journal_bytes: u64,
     finished: bool,
+    removed: bool,
     broken: Option<Arc<io::Error>>,
 }
 
@@ -174,10 +182,10 @@ impl Recording {
         let spool = Spool::recorded(Arc::clone(&options.disk), path.clone(), Arc::clone(&data), core);
         let spool = Arc::new(spool);
         let (end, finished) = (recovered.kept_bytes, recovered.finished);
-        let writer = Mutex::new(Writer { end, journal_bytes, finished, broken: None });
+        let writer = Mutex::new(Writer { end, journal_bytes, finished, removed: false, broken: None });
         let buffer = SpoolBuffer::around(Arc::clone(&spool));
-        let durable = AtomicU64::new(synced);
-        let inner = Arc::new(Inner { path, options, spool, data, journal, writer, durable });
+        let (durable, on_disk) = (AtomicU64::new(synced), AtomicU64::new(end + journal_bytes));
+        let inner = Arc::new(Inner { path, options, spool, data, journal, writer, durable, on_disk });
         Ok((Self { inner, buffer }, recovered))
     }
 
@@ -255,17 +263,28 @@ impl Recording {
         self.buffer.len().is_some()
     }
 
-    /// Removes the recording from disk. Who reads it now can go on; a crash under way leaves an empty recording.
+    /// What content and journal take on disk, bytes.
+    pub fn disk_bytes(&self) -> u64 {
+        self.inner.on_disk.load(Relaxed)
+    }
+
+    /// Removes the recording from disk. Nothing can be appended any more; who reads what is there can go on. A crash
+    /// under way leaves an empty recording.
     ///
     /// # Errors
     /// [`RecoverError::Io`]
-    pub fn remove(self) -> Result<(), RecoverError> {
+    pub fn remove(&self) -> Result<(), RecoverError> {
         let path = &self.inner.path;
         let failed = |source| RecoverError::Io { path: path.clone(), source };
+        let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.removed = true;
         self.inner.journal.set_len(ENTRY_BYTES as u64).map_err(failed)?;
         self.inner.options.disk.sync(&self.inner.journal).map_err(failed)?;
         fs::remove_file(path).map_err(failed)?;
-        fs::remove_file(journal_path(path)).map_err(failed)
+        fs::remove_file(journal_path(path)).map_err(failed)?;
+        let (at, why) = (self.len(), "the recording was removed");
+        self.inner.spool.finish(End::Failed(ReadError::Abandoned { at, why }));
+        Ok(())
     }
 }
 
@@ -318,6 +337,7 @@ impl Inner {
             (writer.end, writer.journal_bytes) = before;
             return Err(error);
         }
+        self.on_disk.store(writer.end + writer.journal_bytes, Relaxed);
         self.spool.gate.appended(bytes.len() as u64);
         Ok(end)
     }
@@ -349,6 +369,7 @@ impl Inner {
         write_whole(self.disk(), &self.journal, &mark.encode(), at).map_err(|e| self.refused(e))?;
         self.disk().sync(&self.journal).map_err(|e| self.broken(writer, e))?;
         writer.journal_bytes += ENTRY_BYTES as u64;
+        self.on_disk.store(writer.end + writer.journal_bytes, Relaxed);
         self.durable.store(writer.end, Relaxed);
         Ok(())
     }
@@ -369,6 +390,9 @@ impl Inner {
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, AppendError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.removed {
+            return Err(AppendError::Removed { path: self.path.clone() });
+        }
         match &writer.broken {
             Some(source) => Err(AppendError::Broken { path: self.path.clone(), source: Arc::clone(source) }),
             None => Ok(writer),

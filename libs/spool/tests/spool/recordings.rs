@@ -70,8 +70,28 @@ fn an_upload_is_resumed_where_it_stopped_and_read_meanwhile() {
         Recovered { kept_bytes: 10_000, cut_bytes: 0, finished: true, verified_bytes: 10_000 }
     );
     assert_eq!(third.buffer().len(), Some(10_000));
+    assert_eq!(
+        third.disk_bytes(),
+        fs::metadata(&path).unwrap().len() + fs::metadata(journal(&path)).unwrap().len()
+    );
     third.remove().unwrap();
     assert!(!path.exists() && !journal(&path).exists());
+}
+
+#[test]
+fn what_was_removed_takes_nothing_more_and_ends_its_readers() {
+    let (_dir, path) = place();
+    let (recording, _) = open(&path, options(SyncPolicy::AtEnd));
+    recording.append_blocking(0, b"here").unwrap();
+    let buffer = recording.buffer();
+    recording.remove().unwrap();
+    let refused = recording.append_blocking(4, b"more").unwrap_err();
+    assert!(matches!(refused, AppendError::Removed { .. }), "{refused}");
+    assert_eq!(buffer.read_at_blocking(0, 4).unwrap(), "here", "what was there stays readable");
+    assert!(buffer.read_at_blocking(4, 1).unwrap_err().to_string().contains("was removed"));
+    // The name is free for another one.
+    let (next, recovered) = open(&path, options(SyncPolicy::AtEnd));
+    assert_eq!((next.len(), recovered.kept_bytes), (0, 0));
 }
 
 #[test]

@@ -39,4 +39,26 @@ crate::metrics! {
         "Connections that may be accepted per second now; it grows after the start and falls under pressure.";
     counter RELOADS "evenkeel.ingest.reloads" "{reload}" ["what", "outcome"]
         "Configuration, credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
+    gauge RECORDINGS "evenkeel.ingest.recordings" "{recording}" []
+        "Recordings on disk.";
+    gauge RECORDINGS_LIMIT "evenkeel.ingest.recordings.limit" "{recording}" []
+        "Recordings that may be on disk; past it a new one is answered 507.";
+    gauge RECORDINGS_DISK "evenkeel.ingest.recordings.disk" "By" []
+        "What recordings and their journals take on disk.";
+    gauge RECORDINGS_DISK_LIMIT "evenkeel.ingest.recordings.disk.limit" "By" []
+        "What they may take; past it uploads are answered 507.";
+    gauge RECORDINGS_OPEN "evenkeel.ingest.recordings.open" "{recording}" []
+        "Recordings with open files.";
+    gauge RECORDINGS_OPEN_LIMIT "evenkeel.ingest.recordings.open.limit" "{recording}" []
+        "Recordings that may have open files; past it, when all are in use, requests are answered 503.";
+    gauge RECORDINGS_MEMORY "evenkeel.ingest.recordings.memory" "By" []
+        "What uploads and downloads of recordings may hold in memory now.";
+    gauge RECORDINGS_MEMORY_LIMIT "evenkeel.ingest.recordings.memory.limit" "By" []
+        "What all of them together may hold; past it requests are answered 503.";
+    counter RECORDINGS_BYTES "evenkeel.ingest.recordings.bytes" "By" ["direction"]
+        "Bytes of recordings that were stored (in) and read (out).";
+    counter RECORDINGS_REFUSED "evenkeel.ingest.recordings.refused" "{request}" ["reason"]
+        "Requests about recordings that met a limit: disk, count, open, transfers, ingests.";
+    gauge RECORDINGS_INGESTS "evenkeel.ingest.recordings.ingests" "{recording}" []
+        "Recordings on their way into the log.";
 }

@@ -20,6 +20,8 @@ pub enum What {
     Ingest(Ingest),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
+    /// The spool beside stream-download, tempfile and Python: filled, then read at random (some minutes)
+    Spool(Spool),
     /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
     Recovery(Live),
 }
@@ -125,6 +127,22 @@ pub struct Ingest {
     shown: Shown,
 }
 
+/// Where the contenders are.
+#[derive(Debug, clap::Args)]
+pub struct Spool {
+    /// The program of tests/peers/spool/build.sh
+    #[arg(long, value_name = "PROGRAM")]
+    contenders: PathBuf,
+    /// Python 3; without it there is no comparison with it
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// MiB read at random in each run, by all readers together
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    read_mib: u64,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// What `bench flush --live` plays unless told otherwise: the idle lane, two steady rates, and the named traces.
 const LIVE_TRACES: [&str; 5] = ["idle", "500 ev/s", "5K ev/s", "burst on/off", "diurnal"];
 
@@ -176,6 +194,17 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
             };
             let report = bench::ingest::run(&options, &mut |line| eprintln!("{line}"))
                 .map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            show(&report, &args.shown)
+        }
+        What::Spool(args) => {
+            let options = bench::spool::Options {
+                program: args.contenders.clone(),
+                python: args.python.clone(),
+                read_bytes: args.read_mib.max(1) << 20,
+                runs: args.shown.runs.max(1),
+            };
+            let report = bench::spool::run(&options, &mut |line| eprintln!("{line}"))
+                .map_err(|e| Failure::new(Exit::Usage, e))?;
             show(&report, &args.shown)
         }
         What::Memory(args) => live(args, bench::live::memory::run),

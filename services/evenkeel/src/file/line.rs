@@ -1,10 +1,9 @@
 //! One line of either format as an event.
 
-use super::cells::Cells;
-use super::csv::Columns;
 use super::error::LineError;
 use super::lines::{LINE_BYTES_MAX, Line};
 use super::ndjson;
+use evenkeel_codec::csv::{Cells, Columns, RowError};
 use evenkeel_codec::json::JsonEvent;
 
 /// How a file is written.
@@ -40,10 +39,10 @@ impl EventReader {
             return None;
         }
         let read = match (line, format) {
-            (Line::Cut(_, bytes), _) => Err(LineError::TooLong { bytes, max: LINE_BYTES_MAX }),
+            (Line::Cut(_, bytes), _) => Err(RowError::TooLong { bytes, max: LINE_BYTES_MAX }.into()),
             (Line::Whole(text), Format::Ndjson) => ndjson::read(text).map(|event| self.event = event),
             (Line::Whole(text), Format::Csv { columns, .. }) => {
-                columns.read(text, &mut self.cells, &mut self.event)
+                columns.read(text, &mut self.cells, &mut self.event).map_err(LineError::from)
             }
         };
         Some(read.map(|()| &mut self.event))

@@ -8,8 +8,6 @@
 //! ```
 
 mod batcher;
-mod cells;
-mod csv;
 mod error;
 mod line;
 mod lines;

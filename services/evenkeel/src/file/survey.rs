@@ -1,12 +1,11 @@
 //! The first pass over a file: its digest and its format, and that it can be read to its end at all, before
 //! anything of it is loaded.
 
-use super::cells::Cells;
-use super::csv::Columns;
-use super::error::{HeaderError, InputError, LineError};
+use super::error::InputError;
 use super::line::Format;
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::source::{BytesRead, Source, remedy};
+use evenkeel_codec::csv::{Cells, Columns, HeaderError, RowError};
 use std::path::Path;
 
 /// Rows that tell columns of numbers from columns of text.
@@ -59,7 +58,7 @@ fn find_format(path: &Path, lines: &mut Lines<Source>) -> Result<Format, InputEr
             Some(line) => {
                 let columns = match line {
                     Line::Whole(text) => Columns::of_header(text),
-                    Line::Cut(_, bytes) => Err(LineError::TooLong { bytes, max: LINE_BYTES_MAX }.into()),
+                    Line::Cut(_, bytes) => Err(RowError::TooLong { bytes, max: LINE_BYTES_MAX }.into()),
                 };
                 return settle(path, lines, columns);
             }

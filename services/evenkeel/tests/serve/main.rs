@@ -7,4 +7,5 @@ mod disk;
 mod log;
 mod machine;
 mod poison;
+mod recordings;
 mod server;

@@ -110,7 +110,7 @@ impl Reply {
 }
 
 /// One request on a connection of its own, or nothing if the server died under it.
-fn exchange(address: &str, request: &[u8]) -> Option<Reply> {
+pub fn exchange(address: &str, request: &[u8]) -> Option<Reply> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).ok()?;
     // A server that refuses early answers without reading the rest.

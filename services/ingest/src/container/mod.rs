@@ -129,6 +129,32 @@ impl Container {
     }
 }
 
+/// Where the header of a file that begins so ends; `None` = not in these bytes.
+pub(crate) fn head_end(bytes: &[u8]) -> Result<Option<usize>, Problem> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    match read_head(&mut cursor) {
+        Ok(_) => Ok(Some(cursor.at)),
+        Err(Stop::Incomplete) if bytes.len() > HEAD_MAX => {
+            Err(broken(format!("its header is longer than {HEAD_MAX} bytes")))
+        }
+        Err(Stop::Incomplete) => Ok(None),
+        Err(Stop::Problem(problem)) => Err(problem),
+    }
+}
+
+/// How long the block is that begins so, at most `bytes_max` of data; `None` = these bytes do not tell.
+pub(crate) fn block_len(bytes: &[u8], bytes_max: usize) -> Result<Option<usize>, Problem> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    match cursor.long().and_then(|_records| cursor.long()) {
+        Ok(data) => match usize::try_from(data).ok().filter(|data| *data <= bytes_max) {
+            Some(data) => Ok(Some(cursor.at + data + SYNC_BYTES)),
+            None => Err(too_large(bytes_max)),
+        },
+        Err(Stop::Incomplete) => Ok(None),
+        Err(Stop::Problem(problem)) => Err(problem),
+    }
+}
+
 fn read_head(cursor: &mut Cursor<'_>) -> Result<Head, Stop> {
     if cursor.take(MAGIC.len())? != MAGIC {
         return Err(broken("it does not begin with \"Obj\" and 1".into()).into());

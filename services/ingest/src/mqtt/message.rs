@@ -147,6 +147,14 @@ pub(crate) fn passes_later(kind: Kind) -> bool {
         | Kind::UpgradeRequired
         | Kind::TooLarge
         | Kind::UnsupportedMediaType
-        | Kind::EventsRefused => false,
+        | Kind::EventsRefused
+        | Kind::BadRecordingId
+        | Kind::BadUpload
+        | Kind::OffsetMismatch
+        | Kind::RecordingFinished
+        | Kind::RecordingUnfinished
+        | Kind::RangeNotSatisfiable
+        | Kind::SpoolFailed
+        | Kind::SpoolFull => false,
     }
 }

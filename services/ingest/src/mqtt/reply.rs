@@ -91,7 +91,15 @@ fn code_of(kind: Kind) -> PubackReasonCode {
         | Kind::TenantBusy
         | Kind::LogUnavailable
         | Kind::KeysUnavailable
-        | Kind::Draining => PubackReasonCode::ImplementationSpecificError,
+        | Kind::Draining
+        | Kind::BadRecordingId
+        | Kind::BadUpload
+        | Kind::OffsetMismatch
+        | Kind::RecordingFinished
+        | Kind::RecordingUnfinished
+        | Kind::RangeNotSatisfiable
+        | Kind::SpoolFailed
+        | Kind::SpoolFull => PubackReasonCode::ImplementationSpecificError,
     }
 }
 

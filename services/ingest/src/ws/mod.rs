@@ -112,7 +112,7 @@ fn subprotocols(headers: &HeaderMap) -> (bool, Option<String>) {
 }
 
 /// No browser sends it, or a page of the server it came from.
-fn same_origin(headers: &HeaderMap) -> bool {
+pub(crate) fn same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);

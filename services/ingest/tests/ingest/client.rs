@@ -101,10 +101,16 @@ impl Connection {
 
     /// The next answer; `None` if the connection ends without one.
     pub async fn reply(&mut self) -> Option<Reply> {
-        tokio::time::timeout(DEADLINE, self.read_reply()).await.expect("no answer before the deadline")
+        self.reply_to("any").await
     }
 
-    async fn read_reply(&mut self) -> Option<Reply> {
+    /// The same, to a request whose method may mean that there is no body (HEAD).
+    pub async fn reply_to(&mut self, method: &str) -> Option<Reply> {
+        let reading = self.read_reply(method == "HEAD");
+        tokio::time::timeout(DEADLINE, reading).await.expect("no answer before the deadline")
+    }
+
+    async fn read_reply(&mut self, head_only: bool) -> Option<Reply> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at;
@@ -113,13 +119,41 @@ impl Connection {
         };
         let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
         let mut reply = Reply { status: head[9..12].parse().unwrap(), head, body: Vec::new() };
-        let length: usize = reply.header("content-length").map_or(0, |text| text.parse().unwrap());
+        if !head_only && reply.header("transfer-encoding") == Some("chunked") {
+            self.buffer.drain(..end + 4);
+            reply.body = self.read_chunks().await?;
+            return Some(reply);
+        }
+        let length = reply.header("content-length").filter(|_| !head_only);
+        let length: usize = length.map_or(0, |text| text.parse().unwrap());
         while self.buffer.len() < end + 4 + length {
             self.more().await?;
         }
         reply.body = self.buffer[end + 4..end + 4 + length].to_vec();
         self.buffer.drain(..end + 4 + length);
         Some(reply)
+    }
+
+    async fn read_chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
+                    break at;
+                }
+                self.more().await?;
+            };
+            let size = std::str::from_utf8(&self.buffer[..end]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            while self.buffer.len() < end + 2 + size + 2 {
+                self.more().await?;
+            }
+            body.extend_from_slice(&self.buffer[end + 2..end + 2 + size]);
+            self.buffer.drain(..end + 2 + size + 2);
+            if size == 0 {
+                return Some(body);
+            }
+        }
     }
 
     async fn more(&mut self) -> Option<()> {

@@ -21,6 +21,8 @@ mod mqtt_bytes;
 mod mqtt_refusals;
 mod openapi;
 mod quotas;
+mod recordings;
+mod recordings_ingest;
 mod reload;
 mod server;
 mod storm;

@@ -19,7 +19,11 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/kafka", &["model", "seam", "codec"], "an adapter"),
     ("libs/cql", &["model", "seam", "codec"], "an adapter"),
     ("libs/local", &["model", "seam", "codec"], "an adapter; stores rows in the codec's form"),
-    ("services/ingest", &["model", "seam", "codec", "limits", "flush", "chassis", "telemetry"], "a service"),
+    (
+        "services/ingest",
+        &["model", "seam", "codec", "limits", "flush", "spool", "chassis", "telemetry"],
+        "a service; recordings are spooled",
+    ),
     (
         "services/coalescer",
         &["model", "seam", "codec", "window", "plan", "chassis", "telemetry"],

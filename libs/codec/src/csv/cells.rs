@@ -1,6 +1,6 @@
 //! One line of CSV into its cells (RFC 4180; a cell does not go on in the next line).
 
-use super::error::LineError;
+use super::error::RowError;
 use std::str::Utf8Error;
 
 /// The cells of one line, in memory that is used again.
@@ -12,10 +12,13 @@ pub struct Cells {
 
 impl Cells {
     /// Splits a line, without its line end. Blanks around a cell do not count.
-    pub fn split(&mut self, line: &[u8]) -> Result<(), LineError> {
+    ///
+    /// # Errors
+    /// [`RowError::Utf8`], [`RowError::Quotes`]
+    pub fn split(&mut self, line: &[u8]) -> Result<(), RowError> {
         self.text.clear();
         self.ends.clear();
-        let line = std::str::from_utf8(line).map_err(|e: Utf8Error| LineError::Utf8(e.valid_up_to()))?;
+        let line = std::str::from_utf8(line).map_err(|e: Utf8Error| RowError::Utf8(e.valid_up_to()))?;
         let mut rest = Some(line);
         while let Some(text) = rest {
             rest = match text.trim_start().strip_prefix('"') {
@@ -43,21 +46,21 @@ impl Cells {
         (0..self.len()).map(|cell| self.get(cell))
     }
 
-    fn plain<'t>(&mut self, text: &'t str) -> Result<Option<&'t str>, LineError> {
+    fn plain<'t>(&mut self, text: &'t str) -> Result<Option<&'t str>, RowError> {
         let (cell, rest) = match text.split_once(',') {
             Some((cell, rest)) => (cell, Some(rest)),
             None => (text, None),
         };
         if cell.contains('"') {
-            return Err(LineError::Quotes(self.len() + 1));
+            return Err(RowError::Quotes(self.len() + 1));
         }
         self.text.push_str(cell.trim());
         Ok(rest)
     }
 
     /// The cell whose opening quote was just taken; a doubled quote stands for one.
-    fn quoted<'t>(&mut self, mut text: &'t str) -> Result<Option<&'t str>, LineError> {
-        let wrong = LineError::Quotes(self.len() + 1);
+    fn quoted<'t>(&mut self, mut text: &'t str) -> Result<Option<&'t str>, RowError> {
+        let wrong = RowError::Quotes(self.len() + 1);
         loop {
             let Some((part, rest)) = text.split_once('"') else { return Err(wrong) };
             self.text.push_str(part);
@@ -80,7 +83,7 @@ impl Cells {
 mod tests {
     use super::*;
 
-    fn split(line: &str) -> Result<Vec<String>, LineError> {
+    fn split(line: &str) -> Result<Vec<String>, RowError> {
         let mut cells = Cells::default();
         cells.split(line.as_bytes())?;
         Ok(cells.iter().map(str::to_owned).collect())
@@ -107,8 +110,8 @@ mod tests {
     #[test]
     fn quotes_that_do_not_fit_and_bytes_that_are_no_text() {
         for (line, cell) in [(r#"a,"b"#, 2), (r#"a"b,c"#, 1), (r#""a"b,c"#, 1), (r#"a,b,c""#, 3)] {
-            assert_eq!(split(line), Err(LineError::Quotes(cell)), "{line}");
+            assert_eq!(split(line), Err(RowError::Quotes(cell)), "{line}");
         }
-        assert_eq!(Cells::default().split(b"ab\xff,c"), Err(LineError::Utf8(2)));
+        assert_eq!(Cells::default().split(b"ab\xff,c"), Err(RowError::Utf8(2)));
     }
 }

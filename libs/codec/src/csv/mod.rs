@@ -1,12 +1,19 @@
 //! CSV: what the columns mean, and one line as one event.
 //!
-//! Columns `stream_id`, `ts` or `ts_ms`, optional `seq` and `arrival`; every other numeric column is a field.
+//! Owns: the names of columns and what a cell may be. Never: cuts lines (the caller does), a time's range (admission).
+//!
+//! Columns `stream_id` (not needed where something else names the stream), `ts` or `ts_ms`, optional `seq` and
+//! `arrival`; every other numeric column is a field.
 //! A column that shows text and no number in the first rows is none and is left out; after that, text in a
 //! numeric column refuses its line. An empty cell = the event lacks the field (or seq, or arrival).
 
-use super::cells::Cells;
-use super::error::{HeaderError, LineError, cut};
-use evenkeel_codec::json::{JsonEvent, parse_timestamp};
+mod cells;
+mod error;
+
+use crate::json::{JsonEvent, parse_timestamp};
+pub use cells::Cells;
+use error::cut;
+pub use error::{HeaderError, RowError};
 use evenkeel_model::limits::FIELDS_MAX;
 use evenkeel_model::{check_field_name, check_stream_id};
 
@@ -39,8 +46,23 @@ enum Seen {
 }
 
 impl Columns {
-    /// Reads the first line.
+    /// Reads the first line of a text whose lines name their streams.
+    ///
+    /// # Errors
+    /// [`HeaderError`]
     pub fn of_header(line: &[u8]) -> Result<Self, HeaderError> {
+        Self::of_names(line, true)
+    }
+
+    /// The same where something else names the stream, so that no column has to.
+    ///
+    /// # Errors
+    /// [`HeaderError`]
+    pub fn of_header_of_one_stream(line: &[u8]) -> Result<Self, HeaderError> {
+        Self::of_names(line, false)
+    }
+
+    fn of_names(line: &[u8], needs_stream: bool) -> Result<Self, HeaderError> {
         let mut cells = Cells::default();
         cells.split(line)?;
         let mut roles = Vec::with_capacity(cells.len());
@@ -51,7 +73,7 @@ impl Columns {
             roles.push(role(i + 1, name)?);
         }
         let missing = |wanted| HeaderError::Missing { wanted, found: cut(&String::from_utf8_lossy(line)) };
-        if !roles.contains(&Role::Stream) {
+        if needs_stream && !roles.contains(&Role::Stream) {
             return Err(missing("stream_id"));
         }
         match roles.iter().filter(|role| matches!(role, Role::Time(_))).count() {
@@ -77,6 +99,9 @@ impl Columns {
     }
 
     /// After the first rows: columns that showed only text are left out.
+    ///
+    /// # Errors
+    /// [`HeaderError::TooManyFields`]
     pub fn settle(&mut self) -> Result<(), HeaderError> {
         let mut fields = 0;
         for role in &mut self.roles {
@@ -97,11 +122,14 @@ impl Columns {
         })
     }
 
-    /// Reads one line into `event`, in its old memory.
-    pub fn read(&self, line: &[u8], cells: &mut Cells, event: &mut JsonEvent) -> Result<(), LineError> {
+    /// Reads one line into `event`, in its old memory. The stream stays as it was where no column names it.
+    ///
+    /// # Errors
+    /// [`RowError`]
+    pub fn read(&self, line: &[u8], cells: &mut Cells, event: &mut JsonEvent) -> Result<(), RowError> {
         cells.split(line)?;
         if cells.len() != self.roles.len() {
-            return Err(LineError::Cells { got: cells.len(), want: self.roles.len() });
+            return Err(RowError::Cells { got: cells.len(), want: self.roles.len() });
         }
         (event.seq, event.arrival, event.payload) = (None, None, None);
         let mut fields = 0;
@@ -138,8 +166,8 @@ fn role(number: usize, name: &str) -> Result<Role, HeaderError> {
     })
 }
 
-fn set_stream(event: &mut JsonEvent, cell: &str) -> Result<(), LineError> {
-    check_stream_id(cell).map_err(LineError::StreamId)?;
+fn set_stream(event: &mut JsonEvent, cell: &str) -> Result<(), RowError> {
+    check_stream_id(cell).map_err(RowError::StreamId)?;
     let id = event.stream_id.get_or_insert_default();
     id.clear();
     id.push_str(cell);
@@ -156,19 +184,19 @@ fn set_field(event: &mut JsonEvent, at: usize, name: &str, value: f64) {
     }
 }
 
-fn time(column: &str, cell: &str) -> Result<i64, LineError> {
+fn time(column: &str, cell: &str) -> Result<i64, RowError> {
     let want = "it must be a time: integer ms since the epoch, or RFC 3339 such as 2023-11-14T22:13:20Z";
-    parse_timestamp(cell).map_err(|_| LineError::Cell { column: column.to_owned(), got: cut(cell), want })
+    parse_timestamp(cell).map_err(|_| RowError::Cell { column: column.to_owned(), got: cut(cell), want })
 }
 
-fn seq(cell: &str) -> Result<u64, LineError> {
+fn seq(cell: &str) -> Result<u64, RowError> {
     let want = "it must be an integer from 0 to 18446744073709551615, or empty";
-    cell.parse().map_err(|_| LineError::Cell { column: "seq".to_owned(), got: cut(cell), want })
+    cell.parse().map_err(|_| RowError::Cell { column: "seq".to_owned(), got: cut(cell), want })
 }
 
-fn value(column: &str, cell: &str) -> Result<f64, LineError> {
+fn value(column: &str, cell: &str) -> Result<f64, RowError> {
     let want = "it must be a finite number, true or false, or empty";
-    number(cell).filter(|x| x.is_finite()).ok_or_else(|| LineError::Cell {
+    number(cell).filter(|x| x.is_finite()).ok_or_else(|| RowError::Cell {
         column: column.to_owned(),
         got: cut(cell),
         want,
@@ -195,7 +223,7 @@ mod tests {
         Ok(columns)
     }
 
-    fn read(columns: &Columns, line: &str) -> Result<JsonEvent, LineError> {
+    fn read(columns: &Columns, line: &str) -> Result<JsonEvent, RowError> {
         // The event of another line is what the memory held before.
         let mut event = JsonEvent {
             seq: Some(9),
@@ -254,6 +282,15 @@ mod tests {
             let error = read(&columns, line).unwrap_err().to_string();
             assert!(error.contains(part), "{line:?} -> {error}");
         }
+    }
+
+    #[test]
+    fn the_stream_may_be_named_elsewhere() {
+        let columns = Columns::of_header_of_one_stream(b"ts,weight").unwrap();
+        let event = read(&columns, "5,1.5").unwrap();
+        assert_eq!((event.stream_id, event.ts, event.fields), (None, 5, vec![("weight".to_owned(), 1.5)]));
+        let refused = Columns::of_header_of_one_stream(b"time,weight").unwrap_err().to_string();
+        assert!(refused.starts_with("no column ts (or ts_ms)"), "{refused}");
     }
 
     #[test]
