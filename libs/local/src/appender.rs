@@ -17,6 +17,11 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// Without a bell.
+    pub fn new(sender: Sender<Ack>) -> Self {
+        Self { sender, bell: None }
+    }
+
     /// Nobody waits any more: fine.
     pub fn tell(&self, ack: Ack) {
         let _ = self.sender.send(ack);
@@ -41,7 +46,7 @@ impl LocalAppender {
 
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let (sender, receiver) = channel();
-        Self { inner, told: Told { sender, bell: None }, receiver, open: 0 }
+        Self { inner, told: Told::new(sender), receiver, open: 0 }
     }
 
     fn took(&mut self, ack: Ack, out: &mut Vec<Ack>) {

@@ -1,6 +1,7 @@
 //! What a worker sends outside its transactions: appended like any other record, and forgotten if that fails.
 //! Owns: the one send that is on its way. Never: waits, or asks for room that commits and appends need.
 
+use crate::appender::Told;
 use crate::writer::{Job, LogQueue};
 use evenkeel_seam::{Ack, LogInput, Outputs};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -32,7 +33,7 @@ impl Beside {
         nowhere.into_iter().for_each(|partition| outputs.drop_partition(partition));
         let kept = outputs.len();
         let bytes = outputs.allocated().max(256);
-        let job = Job::Append { outputs, ticket: 0, acks: self.sender.clone() };
+        let job = Job::Append { outputs, ticket: 0, told: Told::new(self.sender.clone()) };
         let taken = kept > 0 && queue.push(job, bytes).is_ok();
         self.running = Some(if taken { kept } else { 0 });
         self.dropped = if taken { all - kept } else { all };
