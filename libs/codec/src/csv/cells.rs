@@ -15,7 +15,7 @@ impl Cells {
     ///
     /// # Errors
     /// [`RowError::Utf8`], [`RowError::Quotes`]
-    pub fn split(&mut self, line: &[u8]) -> Result<(), RowError> {
+    pub(super) fn split(&mut self, line: &[u8]) -> Result<(), RowError> {
         self.text.clear();
         self.ends.clear();
         let line = std::str::from_utf8(line).map_err(|e: Utf8Error| RowError::Utf8(e.valid_up_to()))?;
@@ -31,18 +31,18 @@ impl Cells {
     }
 
     /// Number of cells.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// A cell; empty past the end.
-    pub fn get(&self, cell: usize) -> &str {
+    fn get(&self, cell: usize) -> &str {
         let start = cell.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.ends.get(cell).and_then(|end| self.text.get(start..*end)).unwrap_or("")
     }
 
     /// All cells.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|cell| self.get(cell))
     }
 
