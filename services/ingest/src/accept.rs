@@ -136,10 +136,13 @@ async fn converse(
         .max_headers(limits.headers_max)
         .serve_connection(io, service)
         .with_upgrades();
-    http_to_its_end(&edge, connection, phases.clone()).await;
+    // Each stage in a box of its own, so that what is over takes no room while the next one idles for hours.
+    Box::pin(http_to_its_end(&edge, connection, phases.clone())).await;
     let upgrade = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(upgrade) = upgrade {
-        Box::pin(ws::serve(edge, upgrade, phases)).await; // most connections are none, and need no room for it
+    if let Some(upgrade) = upgrade
+        && let Some(session) = Box::pin(ws::open(edge, upgrade)).await
+    {
+        Box::pin(session.serve(phases)).await;
     }
     drop(permit);
 }
@@ -153,7 +156,7 @@ pub(crate) async fn shake(
 ) -> Option<(Transport, Option<Peer>)> {
     let (Some(tls), Some(turn)) = (&edge.tls, turn) else { return Some((Transport::Plain(stream), None)) };
     let shaken = tokio::select! {
-        shaken = tls.accept(stream, turn) => shaken,
+        shaken = Box::pin(tls.accept(stream, turn)) => shaken,
         _ = phases.wait_for(|phase| *phase >= Phase::Closing) => return None,
     };
     match shaken {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-pub(crate) use session::serve;
+pub(crate) use session::open;
 
 /// The subprotocol. A client may leave it out.
 pub(crate) const SUBPROTOCOL: &str = "evenkeel.ingest.v1";

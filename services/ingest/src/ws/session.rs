@@ -38,15 +38,15 @@ const STEP_BYTES: usize = 64 * 1024;
 type Socket = WebSocketStream<Valve<WriteStall>>;
 type Answering = Pin<Box<dyn Future<Output = (u64, Result<Accepted, Problem>)> + Send>>;
 
-/// Serves one connection until its end.
-pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Receiver<Phase>) {
+/// Makes the connection a WebSocket. `None` = there is none any more.
+pub(crate) async fn open(edge: Arc<Edge>, upgrade: Upgrade) -> Option<Session> {
     let Upgrade { on, credential } = upgrade;
-    let upgraded = match on.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return tracing::debug!(%error, "the connection ended before it was a WebSocket"),
-    };
+    let upgraded = on.await;
+    let upgraded = upgraded
+        .inspect_err(|error| tracing::debug!(%error, "the connection ended before it was a WebSocket"))
+        .ok()?;
     // The bare stream again, so that HTTP's buffers go.
-    let Ok(parts) = upgraded.downcast::<TokioIo<WriteStall>>() else { return };
+    let parts = upgraded.downcast::<TokioIo<WriteStall>>().ok()?;
     let limits = edge.web_socket;
     let allowance = Allowance::new(FREE_BYTES);
     let stream = Valve::new(parts.io.into_inner(), Arc::clone(&allowance));
@@ -58,8 +58,8 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         .max_frame_size(Some(limits.message_bytes_max));
     let socket =
         WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
-    let _open = Open::new(&edge);
-    let session = Session {
+    Some(Session {
+        _open: Open::new(&edge),
         credential,
         limits,
         socket,
@@ -69,14 +69,8 @@ pub(crate) async fn serve(edge: Arc<Edge>, upgrade: Upgrade, phases: watch::Rece
         heard: Instant::now(),
         pinged: false,
         changes: edge.auth.changes(),
-        edge: Arc::clone(&edge),
-    };
-    if let Err(error) = session.run(phases).await {
-        if matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut) {
-            edge.meters.cut(Cut::WriteStalled);
-        }
-        tracing::debug!(%error, "WebSocket ended");
-    }
+        edge,
+    })
 }
 
 /// A WebSocket that is counted as open.
@@ -95,8 +89,10 @@ impl Drop for Open {
     }
 }
 
-struct Session {
+/// One connection that is a WebSocket.
+pub(crate) struct Session {
     edge: Arc<Edge>,
+    _open: Open,
     credential: Arc<Credential>,
     limits: WebSocketLimits,
     socket: Socket,
@@ -124,7 +120,17 @@ enum Happened {
 }
 
 impl Session {
-    async fn run(mut self, mut phases: watch::Receiver<Phase>) -> Result<(), Error> {
+    /// Serves it until its end.
+    pub(crate) async fn serve(mut self, phases: watch::Receiver<Phase>) {
+        if let Err(error) = self.run(phases).await {
+            if matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut) {
+                self.edge.meters.cut(Cut::WriteStalled);
+            }
+            tracing::debug!(%error, "WebSocket ended");
+        }
+    }
+
+    async fn run(&mut self, mut phases: watch::Receiver<Phase>) -> Result<(), Error> {
         self.say(message::hello(self.limits.credits, self.limits.message_bytes_max)).await?;
         let mut draining = false;
         loop {
@@ -259,7 +265,7 @@ impl Session {
     }
 
     /// The budget or a deadline refuses the message being read: it cannot be skipped, so the connection ends.
-    async fn give_up(mut self, problem: Problem) -> Result<(), Error> {
+    async fn give_up(&mut self, problem: Problem) -> Result<(), Error> {
         self.edge.meters.answered(Protocol::WebSocket, problem.kind.status());
         self.say(message::refusal(None, &problem)).await?;
         let slow = problem.kind == Kind::SlowBody;
@@ -271,12 +277,12 @@ impl Session {
     }
 
     /// The credential is worth nothing any more.
-    async fn lapsed(self, why: &'static str) -> Result<(), Error> {
+    async fn lapsed(&mut self, why: &'static str) -> Result<(), Error> {
         self.edge.meters.cut(Cut::Lapsed);
         self.close(CloseCode::Policy, why).await
     }
 
-    async fn unreadable(self, error: Error) -> Result<(), Error> {
+    async fn unreadable(&mut self, error: Error) -> Result<(), Error> {
         let code = match &error {
             Error::Capacity(_) => CloseCode::Size,
             Error::Utf8(_) => CloseCode::Invalid,
@@ -287,7 +293,7 @@ impl Session {
     }
 
     /// Answers what is under way, then says goodbye.
-    async fn close(mut self, code: CloseCode, reason: &'static str) -> Result<(), Error> {
+    async fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Error> {
         while let Some((id, outcome)) = self.under_way.next().await {
             self.count(&outcome);
             self.say(message::answer(id, &outcome)).await?;
