@@ -257,11 +257,14 @@ mod tests {
         let mut history = History::default();
         let bounds = Bounds { room_bytes: 64, ..BOUNDS };
         assert_eq!(history.take(&batch(&[5], |_| 1.0), &[5], &bounds), None);
-        assert_eq!((points(&history).len(), history.covers()), (0, Some(6..=5)));
+        assert_eq!((points(&history).len(), history.covers()), (0, Some(RangeInclusive::new(6, 5))));
         history.take(&batch(&[7], |_| 1.0), &[7], &BOUNDS);
         assert_eq!((points(&history), history.covers()), (vec![(7, 1.0)], Some(6..=7)));
         history.clear();
-        assert_eq!((points(&history).len(), history.covers(), history.heap_bytes()), (0, Some(8..=7), 0));
+        assert_eq!(
+            (points(&history).len(), history.covers(), history.heap_bytes()),
+            (0, Some(RangeInclusive::new(8, 7)), 0)
+        );
     }
 
     proptest! {
