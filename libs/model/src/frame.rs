@@ -100,7 +100,8 @@ pub struct Frame {
     pub events_per_s: f64,
     /// Sequence numbers not counted inside the windows at hand.
     pub missing: u64,
-    /// First ms that `series` cover (a bucket's start, or where the points begin): a receiver replaces its points from here on.
+    /// First ms that `series` cover (a bucket's start, or where the points begin): a receiver replaces its points
+    /// from here on.
     pub from_ms: i64,
     /// Last event time that `series` cover; below `from_ms` = nothing.
     pub to_ms: i64,
