@@ -3,7 +3,7 @@
 use crate::look::{KINDS, interest};
 use crate::random::{Trouble, play_watched};
 use crate::world::{BASE, S, World, input, settings};
-use evenkeel_model::frame::limits::{FRAME_POINTS_MAX, FRAME_WINDOWS_MAX};
+use evenkeel_model::frame::limits::FRAME_POINTS_MAX;
 use evenkeel_model::{EventBatch, FieldColumn, Frame, FrameFlag, FrameKind, Interest, Want};
 use evenkeel_window::{FrameInput, GATEWAYS_MAX, INTEREST_MAX_MS, ROWS_KEPT, TickInput};
 use std::collections::BTreeSet;
