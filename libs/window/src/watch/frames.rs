@@ -186,8 +186,7 @@ impl Core {
         if whole {
             watched.whole_at_ms = now_ms.saturating_add(WHOLE_EVERY_MS);
         }
-        let Some(covered) = watched.history.covers() else { return };
-        let (first, last) = covered.into_inner();
+        let Some((first, last)) = watched.history.covers() else { return };
         let width = bucket_ms(class.horizon_ms, watched.history.fields());
         let wanted = if whole { first } else { fresh_from.min(last.saturating_sub(TAIL_MS)) };
         // From a bucket's start on, but never claiming what is not there.
