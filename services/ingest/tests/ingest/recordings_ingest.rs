@@ -171,12 +171,12 @@ async fn a_server_that_ends_in_between_goes_on_and_doubles_nothing() {
         tokio::task::yield_now().await;
     }
     let told = status(&server).await["accepted"].as_u64().unwrap();
+    let dir_now = dir.path().join("again");
+    copy(&dir.path().join("recordings"), &dir_now);
     drop(server); // without a drain: its tasks end with the test's handle on them
     log.set(Mode::Ack);
     log.release();
 
-    let dir_now = dir.path().join("again");
-    copy(&dir.path().join("recordings"), &dir_now);
     let at = format!("recordings.dir={}", dir_now.display());
     let server =
         start_on(&[at.as_str(), "recordings.disk-reserve=0B", "recordings.ingest-rate=1000000"], log.clone())
@@ -190,13 +190,23 @@ async fn a_server_that_ends_in_between_goes_on_and_doubles_nothing() {
     server.stop().await;
 }
 
-/// What a crash leaves is what is on disk, whoever still has it open.
+/// What a crash leaves is what is on disk at one moment, whoever still has it open. A file that gets its name while
+/// they are copied makes that another moment.
 fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    let begun = Instant::now();
+    while let Err(error) = copy_once(from, to) {
+        assert!(error.kind() == std::io::ErrorKind::NotFound && begun.elapsed() < DEADLINE, "{error}");
+        std::fs::remove_dir_all(to).unwrap();
     }
+}
+
+fn copy_once(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
