@@ -162,7 +162,16 @@ fn judge(site: &Site, events: u64, repeated: u64) {
         let line = format!("evenkeel_coalescer_events_total{{outcome=\"{outcome}\",size=\"5000\"}}");
         coalescer.metric(&line).unwrap_or(0.0) as u64
     };
-    coalescer.until("every acknowledged event is counted", |c| of(c, "counted") >= events);
+    let mut shown = [0; 8];
+    coalescer.until("every acknowledged event is counted", |c| {
+        let names =
+            ["counted", "duplicate", "late", "future", "too_old", "malformed", "misrouted", "overflow"];
+        let now = names.map(|outcome| of(c, outcome));
+        if std::mem::replace(&mut shown, now) != now {
+            eprintln!("{now:?} of {names:?}, {events} acknowledged"); // says what is wrong if it never comes
+        }
+        now[0] >= events
+    });
     // What came twice is behind what came once, or among it: the log's end shows all of it.
     coalescer.until("the end of the log", |c| {
         let all: u64 = ["counted", "duplicate"].map(|outcome| of(c, outcome)).iter().sum();
