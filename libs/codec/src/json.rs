@@ -11,6 +11,8 @@ mod scalar;
 mod timestamp;
 
 pub use event::{EventTextError, JsonEvent, check_event, parse_event, read_event};
+pub(crate) use event::{renew, set_field};
 pub use mapped::{Fields, MappedError, Mapping, Path, TimeUnit};
 pub use row::write_row;
+pub(crate) use scalar::cut;
 pub use timestamp::parse_timestamp;

@@ -44,8 +44,8 @@ pub trait Appender: Send {
     /// fall together, and may be for nothing.
     fn wake_by(&mut self, bell: Bell);
 
-    /// Waits up to `wait` for outcomes and appends them to `out`. Without a wait: those that are there. Each ticket that was taken has exactly one,
-    /// in no promised order; one refused ticket takes no other with it.
+    /// Waits up to `wait` for outcomes and appends them to `out`; without a wait, those that are there. Each ticket that
+    /// was taken has exactly one, in no promised order; one refused ticket takes no other with it.
     fn acks(&mut self, wait: Duration, out: &mut Vec<Ack>);
 
     /// How many partitions the events topic has.

@@ -15,7 +15,6 @@ use crate::verdict::Rejected;
 use bytes::Bytes;
 use evenkeel_codec::csv::{Cells, Columns};
 use evenkeel_codec::decode_batch;
-use evenkeel_codec::json::JsonEvent;
 use evenkeel_model::EventBatch;
 
 /// Most bytes of a plain body taken in one step.
@@ -34,6 +33,11 @@ pub(crate) enum Format {
     Container,
     /// `text/csv`: one event per line; only of recordings, whose first line was read before.
     Csv,
+}
+
+/// What of a content type tells the format: without its parameters, in small letters.
+pub(crate) fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
 /// What is known of the rows of a recording beside the rows.
@@ -72,11 +76,17 @@ pub(crate) struct Intake<'a> {
 }
 
 enum Sort<'a> {
-    Items(Splitter),
-    Lines(Splitter, Option<&'a Columns>, Cells),
+    /// Events as JSON, or as lines of CSV.
+    Items(Splitter, Option<Csv<'a>>),
     // A batch is one record: it is read whole, up to the limit of a record.
     Whole(Vec<u8>),
     Blocks(Box<Container>),
+}
+
+/// How lines of CSV are read.
+struct Csv<'a> {
+    columns: &'a Columns,
+    cells: Cells,
 }
 
 impl<'a> Intake<'a> {
@@ -90,11 +100,12 @@ impl<'a> Intake<'a> {
     ) -> Self {
         let line_bytes_max = limits.collect.line_bytes_max;
         let sort = match format {
-            Format::Json => Sort::Items(Splitter::new(Shape::Array, line_bytes_max)),
-            Format::Ndjson => Sort::Items(Splitter::new(Shape::Lines, line_bytes_max)),
+            Format::Json => Sort::Items(Splitter::new(Shape::Array, line_bytes_max), None),
+            Format::Ndjson => Sort::Items(Splitter::new(Shape::Lines, line_bytes_max), None),
             Format::Csv => {
                 let columns = rows.and_then(|rows| rows.columns);
-                Sort::Lines(Splitter::new(Shape::Lines, line_bytes_max), columns, Cells::default())
+                let csv = columns.map(|columns| Csv { columns, cells: Cells::default() });
+                Sort::Items(Splitter::new(Shape::Lines, line_bytes_max), csv)
             }
             Format::Batch => Sort::Whole(Vec::new()),
             Format::Container => {
@@ -122,7 +133,7 @@ impl<'a> Intake<'a> {
     /// What the request holds in memory, bytes; the piece being read excepted.
     pub(crate) fn cost_bytes(&self) -> u64 {
         let sort = match &self.sort {
-            Sort::Items(splitter) | Sort::Lines(splitter, ..) => splitter.allocated(),
+            Sort::Items(splitter, _) => splitter.allocated(),
             Sort::Whole(body) => body.capacity(),
             Sort::Blocks(container) => container.allocated(),
         };
@@ -172,14 +183,9 @@ impl<'a> Intake<'a> {
         }
         let mut collector = self.collector;
         match self.sort {
-            Sort::Items(splitter) => {
-                splitter.finish(&mut |item| collector.item(item)).map_err(|error| broken(&error))?;
-                too_many(collector.events(), self.limits.events_max)?;
-            }
-            Sort::Lines(splitter, columns, mut cells) => {
-                splitter
-                    .finish(&mut |item| row(item, columns, &mut cells, &mut collector))
-                    .map_err(|error| broken(&error))?;
+            Sort::Items(splitter, mut csv) => {
+                let each = &mut |item: Item<'_>| sort_item(item, csv.as_mut(), &mut collector);
+                splitter.finish(each).map_err(|error| broken(&error))?;
                 too_many(collector.events(), self.limits.events_max)?;
             }
             Sort::Whole(body) => {
@@ -213,17 +219,11 @@ impl<'a> Intake<'a> {
         self.inflated_bytes += part.len() as u64;
         over("the decompressed body", self.inflated_bytes, self.limits.inflated_bytes_max)?;
         match &mut self.sort {
-            Sort::Items(splitter) => {
+            Sort::Items(splitter, csv) => {
                 let collector = &mut self.collector;
-                splitter.push(part, &mut |item| collector.item(item)).map_err(|error| broken(&error))?;
-                too_many(collector.events(), self.limits.events_max)
-            }
-            Sort::Lines(splitter, columns, cells) => {
-                let (collector, columns) = (&mut self.collector, *columns);
-                splitter
-                    .push(part, &mut |item| row(item, columns, cells, collector))
-                    .map_err(|error| broken(&error))?;
-                too_many(collector.events(), self.limits.events_max)
+                let each = &mut |item: Item<'_>| sort_item(item, csv.as_mut(), collector);
+                splitter.push(part, each).map_err(|error| broken(&error))?;
+                too_many(self.collector.events(), self.limits.events_max)
             }
             Sort::Whole(body) => {
                 let bytes = (body.len() + part.len()) as u64;
@@ -240,13 +240,13 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// One line of CSV.
-fn row(item: Item<'_>, columns: Option<&Columns>, cells: &mut Cells, collector: &mut Collector<'_>) {
-    let (Item::Text(line), Some(columns)) = (item, columns) else { return collector.item(item) };
-    let mut event = JsonEvent::default();
-    match columns.read(line, cells, &mut event) {
-        Ok(()) => collector.parsed(event),
-        Err(error) => collector.malformed(error.to_string()),
+/// One item: a line of CSV, or an event as JSON.
+fn sort_item(item: Item<'_>, csv: Option<&mut Csv<'_>>, collector: &mut Collector<'_>) {
+    match (item, csv) {
+        (Item::Text(line), Some(Csv { columns, cells })) => {
+            collector.read(|event| columns.read(line, cells, event));
+        }
+        (item, _) => collector.item(item),
     }
 }
 

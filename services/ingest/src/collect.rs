@@ -14,6 +14,7 @@ use evenkeel_codec::json::{JsonEvent, read_event};
 use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX, TS_MAX_MS, TS_MIN_MS};
 use evenkeel_model::{EventBatch, FieldColumn};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 // What things cost, bytes: columns at twice their length (a growing Vec doubles) plus their encoding.
 const BATCH_COST: usize = 1024;
@@ -113,15 +114,23 @@ impl<'a> Collector<'a> {
                     format!("the event is longer than {max} bytes; send it in less")
                 });
             }
-            Item::Text(text) => {
-                let mut event = std::mem::take(&mut self.scratch);
-                match read_event(text, &mut event) {
-                    Ok(()) => self.event(index, &mut event),
-                    Err(error) => self.rejected.push(index, Reason::Malformed, || error.to_string()),
-                }
-                self.scratch = event;
-            }
+            Item::Text(text) => self.read_as(index, |event| read_event(text, event)),
         }
+    }
+
+    /// An event that `read` reads over another one.
+    pub(crate) fn read<E: Display>(&mut self, read: impl FnOnce(&mut JsonEvent) -> Result<(), E>) {
+        let index = self.next_index();
+        self.read_as(index, read);
+    }
+
+    fn read_as<E: Display>(&mut self, index: u32, read: impl FnOnce(&mut JsonEvent) -> Result<(), E>) {
+        let mut event = std::mem::take(&mut self.scratch);
+        match read(&mut event) {
+            Ok(()) => self.event(index, &mut event),
+            Err(error) => self.rejected.push(index, Reason::Malformed, || error.to_string()),
+        }
+        self.scratch = event;
     }
 
     /// An event that was read elsewhere.

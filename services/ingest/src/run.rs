@@ -298,7 +298,7 @@ struct Core {
 
 /// Messages applied per wake-up.
 const MESSAGES_MAX: usize = 256;
-/// How often the way to the log is looked at while nothing happens: another flush policy is then heard of.
+/// How often the way to the log is looked at, if nothing else asks for it: another flush policy is then heard of.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -363,7 +363,7 @@ impl Core {
         let clock_due = self.clock.as_ref().map(|(check, _)| check.due_ms());
         let due_ms = self.driver.next_due_ms().into_iter().chain(clock_due);
         let due = due_ms.map(|ms| self.started + Duration::from_millis(ms)).chain(self.due);
-        due.min().unwrap_or_else(|| Instant::now() + IDLE_LOOK)
+        due.fold(Instant::now() + IDLE_LOOK, Instant::min)
     }
 
     fn input(&mut self, message: Message) -> Input {

@@ -4,7 +4,7 @@
 //! the [`Delivery`] as they come.
 
 use crate::auth::Credential;
-use crate::body::{Encoding, Format};
+use crate::body::{Encoding, Format, essence};
 use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
@@ -90,8 +90,7 @@ pub(crate) fn authorize(
 
 fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
     let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = header.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    match essence.as_str() {
+    match essence(header).as_str() {
         "application/json" => Ok(Format::Json),
         "application/x-ndjson" => Ok(Format::Ndjson),
         BATCH_TYPE => Ok(Format::Batch),

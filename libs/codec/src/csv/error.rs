@@ -80,8 +80,3 @@ pub enum RowError {
         want: &'static str,
     },
 }
-
-/// What of a text a message shows.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(64).collect()
-}

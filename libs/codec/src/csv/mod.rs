@@ -10,9 +10,8 @@
 mod cells;
 mod error;
 
-use crate::json::{JsonEvent, parse_timestamp};
+use crate::json::{JsonEvent, cut, parse_timestamp, renew, set_field};
 pub use cells::Cells;
-use error::cut;
 pub use error::{HeaderError, RowError};
 use evenkeel_model::limits::FIELDS_MAX;
 use evenkeel_model::{check_field_name, check_stream_id};
@@ -142,7 +141,7 @@ impl Columns {
                 Role::Seq => event.seq = Some(seq(cell)?),
                 Role::Arrival => event.arrival = Some(time("arrival", cell)?),
                 Role::Field { name, .. } => {
-                    set_field(event, fields, name, value(name, cell)?);
+                    set_field(&mut event.fields, fields, name, value(name, cell)?);
                     fields += 1;
                 }
             }
@@ -168,20 +167,8 @@ fn role(number: usize, name: &str) -> Result<Role, HeaderError> {
 
 fn set_stream(event: &mut JsonEvent, cell: &str) -> Result<(), RowError> {
     check_stream_id(cell).map_err(RowError::StreamId)?;
-    let id = event.stream_id.get_or_insert_default();
-    id.clear();
-    id.push_str(cell);
+    renew(event.stream_id.get_or_insert_default(), cell);
     Ok(())
-}
-
-fn set_field(event: &mut JsonEvent, at: usize, name: &str, value: f64) {
-    match event.fields.get_mut(at) {
-        Some((old, slot)) => {
-            name.clone_into(old);
-            *slot = value;
-        }
-        None => event.fields.push((name.to_owned(), value)),
-    }
 }
 
 fn time(column: &str, cell: &str) -> Result<i64, RowError> {

@@ -188,7 +188,7 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
 }
 
 /// Makes `kept` the text; most often it is already.
-fn renew(kept: &mut String, text: &str) {
+pub(crate) fn renew(kept: &mut String, text: &str) {
     if kept != text {
         kept.clear();
         kept.push_str(text);
@@ -201,6 +201,17 @@ const MEMBERS: [&str; 6] = ["stream_id", "ts", "seq", "arrival", "fields", "payl
 fn stop<T, E: de::Error>(slot: &mut Option<EventTextError>, error: EventTextError) -> Result<T, E> {
     *slot = Some(error);
     Err(E::custom("stopped"))
+}
+
+/// Sets the field in place `at`, at most one behind the last, in old memory.
+pub(crate) fn set_field(fields: &mut Vec<(String, f64)>, at: usize, name: &str, value: f64) {
+    match fields.get_mut(at) {
+        Some((kept, of)) => {
+            renew(kept, name);
+            *of = value;
+        }
+        None => fields.push((name.to_owned(), value)),
+    }
 }
 
 /// Reads `fields` over those that are there; answers how many there are now, the others are left behind them.
@@ -245,13 +256,7 @@ impl<'de> Visitor<'de> for FieldsSeed<'_, '_> {
                 Ok(value) => value,
                 Err(error) => return stop(self.error, error),
             };
-            match self.fields.get_mut(read) {
-                Some((kept, of)) => {
-                    renew(kept, &name);
-                    *of = value;
-                }
-                None => self.fields.push((name.into_owned(), value)),
-            }
+            set_field(self.fields, read, &name, value);
             read += 1;
         }
         Ok(read)

@@ -121,7 +121,7 @@ impl<'de> Scalar<'de> {
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What of a text an error shows: its first 64 characters.
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(64).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::stream::NEVER;
 use crate::watch::down_sample::{bucket_ms, down_sample};
 use crate::watch::due::Due;
 use crate::watch::{Watch, WatchCounters, Watched, frame_window};
-use evenkeel_model::{Frame, FrameFlag, FrameKind, FrameWindow, Interest, Series};
+use evenkeel_model::{Frame, FrameFlag, FrameKind, FrameWindow, Interest, Series, WindowRow};
 
 /// A telemetry frame covers all points that are kept so often, ms: what a lost frame left open is closed then.
 const WHOLE_EVERY_MS: i64 = 10_000;
@@ -34,6 +34,8 @@ struct Facts {
     slot: Option<u32>,
     class: usize,
     max_ts: Option<i64>,
+    /// Sequence numbers missing in the open windows of the smallest size.
+    missing: u64,
 }
 
 impl Core {
@@ -121,8 +123,13 @@ impl Core {
 
     fn facts(&self, id: &str) -> Facts {
         let class = self.settings.class_of(id);
-        let known = |slot, class, ts: i64| Facts { slot, class, max_ts: Some(ts).filter(|ts| *ts != NEVER) };
-        match self.registry.find(id) {
+        let known = |slot, class, ts: i64| Facts {
+            slot,
+            class,
+            max_ts: Some(ts).filter(|ts| *ts != NEVER),
+            missing: 0,
+        };
+        let mut facts = match self.registry.find(id) {
             Known::Active(slot) => {
                 let stream = self.registry.streams.get(slot);
                 known(
@@ -133,7 +140,11 @@ impl Core {
             }
             Known::Quiet(slot) => known(None, class, self.registry.quiet(slot).map_or(NEVER, |q| q.max_ts)),
             Known::Unknown => known(None, class, NEVER),
-        }
+        };
+        let mut missing = 0;
+        self.each_open(facts, 0, &mut |row| missing += row.missing());
+        facts.missing = missing;
+        facts
     }
 
     /// What every frame says.
@@ -144,7 +155,6 @@ impl Core {
         let flags = [(input.live, FrameFlag::Live), (recent, FrameFlag::Recent)];
         let class = &self.settings.classes[facts.class];
         let smallest = class.sizes_ms[0];
-        let open = self.open_windows(facts, 0).iter().map(|w| w.missing).sum::<u64>();
         Frame {
             stream_id: watched.id.to_string(),
             epoch: self.offsets.epoch,
@@ -155,25 +165,29 @@ impl Core {
             last_ts: facts.max_ts,
             last_arrival_ms,
             events_per_s: watched.arrivals.per_second(input.now_ms),
-            missing: watched.kept_rows(smallest).fold(open, |sum, w| sum.saturating_add(w.missing)),
+            missing: watched.kept_rows(smallest).fold(facts.missing, |sum, w| sum.saturating_add(w.missing)),
             ..Frame::empty(due.kind, due.size_ms)
         }
     }
 
     /// The newest open windows of one size, rising.
     fn open_windows(&self, facts: Facts, series_at: usize) -> Vec<FrameWindow> {
-        let Some(stream) = facts.slot.and_then(|slot| self.registry.streams.get(slot)) else {
-            return Vec::new();
-        };
+        let mut shown = Vec::new();
+        self.each_open(facts, series_at, &mut |row| shown.push(frame_window(row, true)));
+        shown
+    }
+
+    /// What the newest open windows of one size come to so far, rising.
+    fn each_open(&self, facts: Facts, series_at: usize, each: &mut dyn FnMut(&WindowRow)) {
+        let Some(stream) = facts.slot.and_then(|slot| self.registry.streams.get(slot)) else { return };
         let size_ms = self.settings.classes[facts.class].sizes_ms[series_at];
         let open = &stream.series[series_at].open;
         let mut row = blank_row();
         let newest = &open[open.len().saturating_sub(OPEN_SHOWN)..];
-        let shown = newest.iter().filter_map(|id| self.windows.get(*id)).map(|window| {
+        for window in newest.iter().filter_map(|id| self.windows.get(*id)) {
             window.write_row(&stream.id, size_ms, stream.max_ts, &self.windows.shapes, false, &mut row);
-            frame_window(&row, true)
-        });
-        shown.collect()
+            each(&row);
+        }
     }
 
     fn telemetry(&self, watched: &mut Watched, facts: Facts, now_ms: i64, frame: &mut Frame) {

@@ -1,6 +1,6 @@
 //! Which stream a topic names, and how a payload is written. Pure.
 
-use crate::body::Format;
+use crate::body::{Format, essence};
 use crate::delivery::BATCH_TYPE;
 use crate::problem::{Kind, Problem};
 
@@ -34,8 +34,7 @@ pub(crate) fn format_of(content_type: Option<&str>, payload: &[u8]) -> Result<Fo
     let Some(content_type) = content_type else {
         return Ok(if payload.first() == Some(&BATCH_MARK) { Format::Batch } else { Format::Json });
     };
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    match essence.as_str() {
+    match essence(content_type).as_str() {
         "application/json" => Ok(Format::Json),
         "application/x-ndjson" => Ok(Format::Ndjson),
         BATCH_TYPE => Ok(Format::Batch),

@@ -7,8 +7,8 @@
 
 use super::name::RecordingName;
 use super::opened::Opened;
-use super::store::{Store, finished};
-use crate::problem::{Extent, Kind, Problem};
+use super::store::{Store, finished, mismatch};
+use crate::problem::{Kind, Problem};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
@@ -57,10 +57,7 @@ pub(super) async fn put(
     }
     if len > 0 {
         let detail = format!("it was begun before and has {len} bytes");
-        return Err(Problem {
-            extent: Some(Extent::Offset(len)),
-            ..Problem::new(Kind::OffsetMismatch, detail)
-        });
+        return Err(mismatch(len, detail));
     }
     if opened.about.content_type != content_type {
         let detail =
@@ -91,10 +88,7 @@ pub(super) async fn patch(
     }
     if len != offset {
         let detail = format!("the recording has {len} bytes, upload-offset is {offset}");
-        return Err(Problem {
-            extent: Some(Extent::Offset(len)),
-            ..Problem::new(Kind::OffsetMismatch, detail)
-        });
+        return Err(mismatch(len, detail));
     }
     fits(store, offset, body)?;
     receive(store, opened, (offset, complete), body).await

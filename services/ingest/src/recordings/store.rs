@@ -16,6 +16,7 @@ use evenkeel_limits::RetryHint;
 use evenkeel_spool::{AppendError, Recording, RecordingOptions, RecoverError};
 use evenkeel_telemetry::{Emitter, event};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -134,11 +135,7 @@ impl Store {
 
     /// The recording, if there is one.
     pub(crate) async fn find(self: &Arc<Self>, name: &RecordingName) -> Result<Arc<Opened>, Problem> {
-        match self.reach(name, None).await {
-            Ok(opened) if !opened.is_removed() => Ok(opened),
-            Ok(_) | Err(Closed::Absent) => Err(absent(name)),
-            Err(Closed::Refused(problem)) => Err(problem),
-        }
+        self.find_or(name, None).await
     }
 
     /// The recording, begun with this content type if there is none.
@@ -148,7 +145,15 @@ impl Store {
         (content_type, now_ms): (&str, i64),
     ) -> Result<Arc<Opened>, Problem> {
         let about = About::new(name, content_type.to_owned(), now_ms, self.draw());
-        match self.reach(name, Some(about)).await {
+        self.find_or(name, Some(about)).await
+    }
+
+    async fn find_or(
+        self: &Arc<Self>,
+        name: &RecordingName,
+        begin: Option<About>,
+    ) -> Result<Arc<Opened>, Problem> {
+        match self.reach(name, begin).await {
             Ok(opened) if !opened.is_removed() => Ok(opened),
             Ok(_) | Err(Closed::Absent) => Err(absent(name)),
             Err(Closed::Refused(problem)) => Err(problem),
@@ -213,10 +218,21 @@ impl Store {
             store.count.change(1, 0);
             store.registry().remove(&stem);
             store.show();
-            Ok(())
+            Ok::<_, String>(())
         };
-        let failed = |why: String| self.failed(&name.recording_id, &why);
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+        self.on_files(name, work).await
+    }
+
+    /// Works on the files of a recording, on a thread that may block.
+    pub(super) async fn on_files<T: Send + 'static, E: Display + Send + 'static>(
+        &self,
+        name: &RecordingName,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|error| error.to_string());
+        let done = done.and_then(|done| done.map_err(|error| error.to_string()));
+        done.map_err(|why| self.failed(&name.recording_id, &why))
     }
 
     /// Closes what nobody has used for its time; readers of an unfinished one are told that nothing comes.
@@ -439,8 +455,12 @@ fn absent(name: &RecordingName) -> Problem {
 }
 
 fn elsewhere(offset: u64, expected: u64) -> Problem {
-    let detail = format!("the recording has {expected} bytes, the upload goes on at {offset}");
-    Problem { extent: Some(Extent::Offset(expected)), ..Problem::new(Kind::OffsetMismatch, detail) }
+    mismatch(expected, format!("the recording has {expected} bytes, the upload goes on at {offset}"))
+}
+
+/// An upload has to go on where the recording ends, at `len`.
+pub(super) fn mismatch(len: u64, detail: String) -> Problem {
+    Problem { extent: Some(Extent::Offset(len)), ..Problem::new(Kind::OffsetMismatch, detail) }
 }
 
 /// Nothing can be appended.

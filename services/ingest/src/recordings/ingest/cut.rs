@@ -2,7 +2,7 @@
 //!
 //! Owns: where a piece of a recording may begin. Never: judges a row; keeps more than a header and a step in memory.
 
-use crate::body::Format;
+use crate::body::{Format, essence};
 use crate::container::{block_len, head_end};
 use crate::delivery::{CONTAINER_TYPE, Delivery};
 use crate::problem::{Kind, Problem};
@@ -33,8 +33,7 @@ pub(super) struct Shape {
 
 /// How a recording of this content type is read.
 pub(super) fn format_of(content_type: &str) -> Result<Format, Problem> {
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    match essence.as_str() {
+    match essence(content_type).as_str() {
         "application/x-ndjson" => Ok(Format::Ndjson),
         "text/csv" => Ok(Format::Csv),
         CONTAINER_TYPE => Ok(Format::Container),

@@ -193,18 +193,12 @@ fn unfinished(store: &Store) -> Vec<Which> {
 /// What was saved of this very recording.
 async fn saved(store: &Arc<Store>, (name, etag): &Which) -> Result<Option<Saved>, Problem> {
     let path = beside(&store.dir, &name.stem(), PROGRESS);
-    let read = tokio::task::spawn_blocking(move || about::read::<Saved>(&path)).await;
-    let read =
-        read.map_err(|error| error.to_string()).and_then(|read| read.map_err(|error| error.to_string()));
-    let saved = read.map_err(|why| store.failed(&name.recording_id, &why))?;
+    let saved = store.on_files(name, move || about::read::<Saved>(&path)).await?;
     Ok(saved.filter(|saved| saved.etag == *etag))
 }
 
 /// Saves how far an ingest is. A loss of power may take the last of it; what is done again then is known by its seq.
 async fn save(store: &Arc<Store>, name: &RecordingName, saved: Saved) -> Result<(), Problem> {
     let path = beside(&store.dir, &name.stem(), PROGRESS);
-    let written = tokio::task::spawn_blocking(move || about::write(&path, &saved, false)).await;
-    let written =
-        written.map_err(|error| error.to_string()).and_then(|done| done.map_err(|error| error.to_string()));
-    written.map_err(|why| store.failed(&name.recording_id, &why))
+    store.on_files(name, move || about::write(&path, &saved, false)).await
 }
