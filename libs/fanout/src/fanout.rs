@@ -138,7 +138,8 @@ impl Fanout {
                 }
             }
         };
-        let class = if ask.max_hz > 0.0 { Class::of(ask.max_hz, ticks_per_s) } else { Class::of(1.0, ticks_per_s) };
+        let class =
+            if ask.max_hz > 0.0 { Class::of(ask.max_hz, ticks_per_s) } else { Class::of(1.0, ticks_per_s) };
         let mut subscription = Subscription::new(ask.id, topic, class);
         subscription.set(Subscription::EVENTS, ask.kind == Kind::Event);
         subscription.set(Subscription::PAUSED, ask.max_hz <= 0.0 && ask.kind == Kind::State);
@@ -293,14 +294,20 @@ impl Fanout {
 
     /// What a connection writes now. Until [`Fanout::written`] it is given nothing more. Nothing = there is nothing to
     /// write, and `written` need not be called.
-    pub fn collect(&mut self, id: ConnectionId, now_ms: u64, encode: &mut dyn Encode) -> Result<Painted, Close> {
+    pub fn collect(
+        &mut self,
+        id: ConnectionId,
+        now_ms: u64,
+        encode: &mut dyn Encode,
+    ) -> Result<Painted, Close> {
         let (per_tick, burst) = (self.settings.bytes_per_tick as i64, self.burst());
         let connection = connection_of(&mut self.connections, id).ok_or(Close::Gone)?;
         connection.woken = false;
         if connection.writing {
             return Ok(Painted::default());
         }
-        let mut painted = Painted { controls: connection.controls.drain(..).collect(), fragments: Vec::new() };
+        let mut painted =
+            Painted { controls: connection.controls.drain(..).collect(), fragments: Vec::new() };
         if connection.step_is_due() {
             connection.earn(per_tick, burst);
             let mut brush = Brush { topics: &mut self.topics, figures: &mut self.figures, encode, now_ms };
@@ -442,4 +449,3 @@ fn place(subscription: &mut Subscription, topic: &Topic, position: Option<&Posit
         subscription.set(Subscription::HAS, true);
     }
 }
-

@@ -96,7 +96,12 @@ pub(crate) struct Brush<'a> {
 impl Brush<'_> {
     /// As many of its dirty topics as it has credit for, going on where the last paint stopped: whatever the sizes of
     /// their frames, each topic has its turn.
-    pub(crate) fn paint(&mut self, connection: &mut Connection, scratch: &mut Vec<u8>, fragments: &mut Vec<Fragment>) {
+    pub(crate) fn paint(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Vec<u8>,
+        fragments: &mut Vec<Fragment>,
+    ) {
         let count = connection.subscriptions.len();
         let start = connection.cursor as usize;
         connection.cursor = 0;
@@ -165,6 +170,11 @@ impl Brush<'_> {
             subscription.set(done, false);
         }
         let age_ms = topic.published_ms.map_or(0, |at_ms| self.now_ms.saturating_sub(at_ms));
-        Some(Fragment { id: subscription.id, kind: if events { Kind::Event } else { Kind::State }, bytes, age_ms })
+        Some(Fragment {
+            id: subscription.id,
+            kind: if events { Kind::Event } else { Kind::State },
+            bytes,
+            age_ms,
+        })
     }
 }

@@ -80,4 +80,3 @@ pub struct TickReport {
     /// Groups that were painted once though they were due more often.
     pub merged: u64,
 }
-

@@ -113,7 +113,13 @@ impl World {
         match *step {
             Step::Connect if self.clients.len() < 4 => {
                 let id = self.fanout.connect(Format::Json);
-                self.clients.push(Client { id, stalled: false, owes: false, known: BTreeMap::new(), next: 1 });
+                self.clients.push(Client {
+                    id,
+                    stalled: false,
+                    owes: false,
+                    known: BTreeMap::new(),
+                    next: 1,
+                });
             }
             Step::Disconnect(client) if client < self.clients.len() => {
                 let gone = self.clients.swap_remove(client);
@@ -152,7 +158,8 @@ impl World {
     fn subscribe(&mut self, client: usize, topic: usize, hz: u8, again: bool) {
         let Some(client) = self.clients.get_mut(client) else { return };
         let (name, kind) = name_of(topic);
-        let held = client.known.iter().find(|(_, known)| known.name == name).map(|(id, known)| (*id, known.clone()));
+        let held =
+            client.known.iter().find(|(_, known)| known.name == name).map(|(id, known)| (*id, known.clone()));
         let (id, before) = match held {
             Some((id, known)) if again => (id, Some(known)),
             _ => (client.next, None),
@@ -222,7 +229,11 @@ impl World {
         let subscriptions: usize = self.clients.iter().map(|client| client.known.len()).sum();
         assert_eq!(self.fanout.refs(), subscriptions);
         assert!(self.fanout.topics() <= 6 && self.fanout.len() == self.clients.len());
-        assert!(self.fanout.cached_bytes() <= self.fanout.topics() * 12 * 64, "{}", self.fanout.cached_bytes());
+        assert!(
+            self.fanout.cached_bytes() <= self.fanout.topics() * 12 * 64,
+            "{}",
+            self.fanout.cached_bytes()
+        );
     }
 
     /// Everybody reads what there is.
@@ -287,7 +298,8 @@ fn state(known: &mut Known, parts: &[&str]) {
 
 fn events(known: &mut Known, parts: &[&str]) {
     let after: i64 = parts[1].parse().unwrap();
-    let offsets: Vec<i64> = parts[3].split(',').filter(|t| !t.is_empty()).map(|t| t.parse().unwrap()).collect();
+    let offsets: Vec<i64> =
+        parts[3].split(',').filter(|t| !t.is_empty()).map(|t| t.parse().unwrap()).collect();
     assert!(offsets.iter().all(|offset| *offset > after) && offsets.is_sorted());
     let same = parts[0] == known.epoch;
     match parts[2] {
@@ -379,7 +391,8 @@ fn large_topics_do_not_starve_small_ones() {
     let settings = Settings { topics_max: 20, subscriptions_max: 20, ..SETTINGS };
     let mut fanout = Fanout::new(settings, 0);
     let id = fanout.connect(Format::Json);
-    let names: Vec<String> = (0..12).map(|n| format!("{}{n}", if n < 3 { "large-topic-name/" } else { "s" })).collect();
+    let names: Vec<String> =
+        (0..12).map(|n| format!("{}{n}", if n < 3 { "large-topic-name/" } else { "s" })).collect();
     for (n, name) in names.iter().enumerate() {
         let ask = Subscribe { id: n as u32 + 1, name, kind: Kind::State, max_hz: 10.0, position: None };
         fanout.subscribe(id, &ask, || (name.as_str().into(), None)).unwrap();
