@@ -21,6 +21,13 @@ pub struct ConnectionId {
     generation: u32,
 }
 
+impl ConnectionId {
+    /// Counts the connections.
+    pub fn number(self) -> u32 {
+        self.generation
+    }
+}
+
 /// Topics, subscriptions and paint ticks. Times are ms on one clock that never goes back.
 #[derive(Debug)]
 pub struct Fanout {
