@@ -1,0 +1,61 @@
+//! What a device sends is seen through the gateway, from ingest over the coalescer's frames.
+
+use crate::server::{DEADLINE, Server, get, post, until};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Opens the device's telemetry as server-sent events, and reads until the text holds all of `wanted`.
+fn read_until(live: &str, wanted: &[&str]) -> String {
+    let mut stream = TcpStream::connect(live).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let topics = "topic=device%2Fbowl%252F7%2Ftelemetry&topic=device%2Fbowl%252F7%2Fwindows%2F5s";
+    write!(stream, "GET /v1/live/events?{topics} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let (began, mut text) = (Instant::now(), String::new());
+    while !wanted.iter().all(|part| text.contains(part)) {
+        assert!(began.elapsed() < DEADLINE, "{wanted:?} is not all in {text}");
+        let mut bytes = [0; 16_384];
+        let read = stream.read(&mut bytes).unwrap();
+        assert!(read > 0, "the stream ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    text
+}
+
+#[test]
+fn a_device_is_seen_live_and_after_it_fell_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["gateway.drain-spread=50ms", "coalescer.idle-timeout=1s"]);
+    let (over, sent) = (AtomicBool::new(false), Mutex::new(0u32));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+                let mut sent = sent.lock().unwrap();
+                let event = format!(
+                    "{{\"stream_id\":\"bowl/7\",\"ts\":{now_ms},\"seq\":{sent},\"fields\":{{\"weight\":412.5}}}}\n"
+                );
+                assert_eq!(post(&server.ingest, &event).unwrap().0, 200);
+                *sent += 1;
+                drop(sent);
+                std::thread::sleep(std::time::Duration::from_millis(30)); // a device's own rate, not a wait
+            }
+        });
+        // A frame of the coalescer: live, with points and the window that is filling.
+        let text = read_until(&server.live, &["\"live\"", "412.5", "\"open\":[{\"size_ms\":5000"]);
+        assert!(text.contains("\"topic\":\"device/bowl%2F7/telemetry\""), "{text}");
+        until("a row is stored", || {
+            crate::server::metric(&server.admin, "evenkeel_sink_rows_total{outcome=\"stored\"}")
+                .unwrap_or(0.0)
+                > 0.0
+                || get(&server.admin, "/metrics").1.contains("evenkeel_sink_rows_total")
+        });
+        over.store(true, Ordering::Release);
+    });
+    assert!(get(&server.live, "/debug/topics").1.contains("\"connections\":"));
+    // Silent now: whoever opens the page sees its past from the store.
+    read_until(&server.live, &["412.5", "\"rows\":[{\"t_start\":"]);
+    assert_eq!(server.terminate(), Some(0));
+}
