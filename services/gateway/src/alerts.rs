@@ -93,6 +93,12 @@ impl Alerts {
         self.streams.get(stream_id).map_or(0, |stream| stream.raised.len())
     }
 
+    /// Streams with raised alerts and how many, the one heard last first.
+    pub(crate) fn raised_streams(&self) -> impl Iterator<Item = (&str, usize)> {
+        let streams = self.by_age.values().rev().map(|id| (id.as_str(), self.raised_of(id)));
+        streams.filter(|(_, raised)| *raised > 0)
+    }
+
     /// One record of a partition.
     pub(crate) fn take(&mut self, partition: u32, offset: u64, alert: &Alert, ts_ms: i64) -> Option<Heard> {
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
@@ -220,6 +226,7 @@ mod tests {
         assert!(alerts.take(0, 11, &alert("a", "y", AlertAction::Raise), 0).is_none(), "a repetition");
         alerts.take(0, 12, &alert("b", "x", AlertAction::Raise), 0).unwrap();
         assert_eq!((alerts.raised(), alerts.raised_of("a")), (2, 1));
+        assert_eq!(alerts.raised_streams().collect::<Vec<_>>(), [("b", 1), ("a", 1)]);
         alerts.take(0, 13, &alert("a", "x", AlertAction::Clear), 0).unwrap();
         assert_eq!((alerts.raised(), alerts.raised_of("a")), (1, 0));
         let log = alerts.log_of("a");

@@ -2,8 +2,9 @@
 //!
 //! Owns: their loops. Never: ends because the log or the store is away: it is tried again, with a pause.
 
+use crate::content::devices::GLANCES_MAX;
 use crate::shared::Shared;
-use crate::source::{Arrived, History, Question, Source};
+use crate::source::{Arrived, Errand, History, Source, SourceError};
 use evenkeel_codec::{decode_alert, decode_frame};
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,31 +73,39 @@ fn take(arrived: &Arrived<'_>, shared: &Shared, emitter: &Emitter) {
     }
 }
 
-/// Asks the store until `stop`. Several threads share the questions.
+/// Asks the store until `stop`. Several threads share the errands.
 pub(crate) fn ask_store(
     mut history: Box<dyn History>,
-    questions: &Arc<Mutex<Receiver<Question>>>,
+    errands: &Arc<Mutex<Receiver<Errand>>>,
     shared: &Shared,
     stop: &AtomicBool,
     emitter: &Emitter,
 ) {
     while !stop.load(Ordering::Acquire) {
-        let next = questions.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(WAIT);
-        let question = match next {
-            Ok(question) => question,
+        let next = errands.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(WAIT);
+        let errand = match next {
+            Ok(errand) => errand,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let answer = history.newest(&question);
-        let rows = match answer {
-            Ok(rows) => rows,
-            Err(error) => {
-                shared.meters.source_failed();
-                StoreAway { why: &error.0 }.emit(emitter);
-                Vec::new()
-            }
-        };
-        let now = shared.now();
-        shared.hall().history(&question, &rows, now);
+        if let Err(error) = run_errand(history.as_mut(), &errand, shared) {
+            shared.meters.source_failed();
+            StoreAway { why: &error.0 }.emit(emitter);
+            shared.hall().unanswered(errand, shared.elapsed_ms());
+        }
     }
+}
+
+fn run_errand(history: &mut dyn History, errand: &Errand, shared: &Shared) -> Result<(), SourceError> {
+    match errand {
+        Errand::Newest(question) => {
+            let rows = history.newest(question)?;
+            shared.hall().history(question, &rows, shared.now());
+        }
+        Errand::Streams => {
+            let listing = history.streams(GLANCES_MAX)?;
+            shared.hall().listing(&listing, shared.now());
+        }
+    }
+    Ok(())
 }

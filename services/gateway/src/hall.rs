@@ -4,23 +4,27 @@
 //! of one call: a message, a record, a tick.
 
 use crate::alerts::{Alerts, both};
+use crate::content::devices::Devices;
 use crate::content::status::Status;
 use crate::content::telemetry::Telemetry;
 use crate::content::windows::{ROWS_MAX, Windows};
-use crate::content::{Content, FleetSummary, Head, Wire};
+use crate::content::{Content, FleetSummary};
+use crate::contents::{Contents, Slot, head_of};
 use crate::interest::{Manner, Watching};
 use crate::protocol::Wish;
 use crate::protocol::name::Name;
-use crate::protocol::write::encode;
-use crate::source::Question;
+use crate::source::{Errand, Listing, Question};
 use evenkeel_fanout::{
-    Ask, Bucket, Change, Close, ConnectionId, Control, Encode, EndReason, Ended, Event, EventLog, Fanout,
-    Format, Kind, Painted, Settings, Subscribe, Subscribed, TickReport, TopicId,
+    Bucket, Change, Close, ConnectionId, Control, EndReason, Ended, Event, EventLog, Fanout, Kind, Painted,
+    Settings, Subscribe, Subscribed, TickReport, TopicId,
 };
 use evenkeel_model::{Alert, Frame, FrameKind, Interest, StoredRow};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// How often the store is asked for its streams, while somebody looks, ms.
+const LIST_EVERY_MS: u64 = 2_000;
 
 /// Bounds and times of a hall.
 #[derive(Debug, Clone)]
@@ -73,27 +77,13 @@ pub(crate) struct Hall {
     settings: HallSettings,
     epochs: u64,
     notices: i64,
-    questions: Vec<Question>,
+    errands: Vec<Errand>,
+    /// Streams and sizes that the store is asked for.
     asked: BTreeSet<(String, i64)>,
+    /// When the store was last asked for its streams; `None` while it is.
+    listed_ms: Option<u64>,
     swept_ms: u64,
     pub(crate) sums: Sums,
-}
-
-/// State topics, by their place in the fan-out.
-#[derive(Default)]
-struct Contents(Vec<Option<Slot>>);
-
-struct Slot {
-    name: Name,
-    content: Content,
-    /// When something came last, ms since the epoch.
-    heard_ms: i64,
-}
-
-impl Contents {
-    fn get_mut(&mut self, topic: TopicId) -> Option<&mut Slot> {
-        self.0.get_mut(topic.index())?.as_mut()
-    }
 }
 
 /// A message to a user.
@@ -102,31 +92,6 @@ struct Notice<'a> {
     stream_id: &'a str,
     severity: &'a str,
     text: &'a str,
-}
-
-impl Encode for Contents {
-    fn encode(&mut self, ask: &Ask<'_>, format: Format, out: &mut Vec<u8>) {
-        match ask {
-            Ask::State { topic, epoch, version, since } => {
-                let Some(slot) = self.get_mut(*topic) else { return };
-                let at = (*epoch, *version);
-                match &slot.content {
-                    Content::Telemetry(content) => content.encode(at, *since, format, out),
-                    Content::Windows(content) => content.encode(at, format, out),
-                    Content::Status(content) => content.encode(at, format, out),
-                    Content::Fleet(Some((ts_ms, summary))) => {
-                        let head =
-                            Head { ts_ms: *ts_ms, source: "gateway".into(), live: true, ..Head::default() };
-                        encode(format, &Wire::of(&head, at, summary), out);
-                    }
-                    Content::Fleet(None) => {}
-                }
-            }
-            Ask::Events { log, since, recovered } => {
-                crate::events::write(log, *since, *recovered, format, out)
-            }
-        }
-    }
 }
 
 impl Hall {
@@ -142,8 +107,9 @@ impl Hall {
             settings,
             epochs: 0,
             notices: 0,
-            questions: Vec::new(),
+            errands: Vec::new(),
             asked: BTreeSet::new(),
+            listed_ms: Some(now_ms),
             swept_ms: now_ms,
             sums: Sums::default(),
         }
@@ -179,7 +145,7 @@ impl Hall {
             return Ok(Some((EndReason::UnknownTopic, format!("{} is no topic", wish.topic), None)));
         };
         let allowed = match &name {
-            Name::Fleet => may.everything(),
+            Name::Fleet | Name::Devices => may.everything(),
             Name::Notifications { user } => may.user(user),
             _ => name.device().is_some_and(|device| may.stream(device)),
         };
@@ -259,17 +225,18 @@ impl Hall {
                 Content::Status(status)
             }
             Name::Fleet => Content::Fleet(None),
+            Name::Devices => {
+                self.list();
+                Content::Devices(None)
+            }
             Name::Alerts { .. } | Name::Notifications { .. } => return,
         };
-        if self.contents.0.len() <= topic.index() {
-            self.contents.0.resize_with(topic.index() + 1, || None);
-        }
-        self.contents.0[topic.index()] = Some(Slot { name, content, heard_ms: wall_ms });
+        self.contents.put(topic, Slot { name, content, heard_ms: wall_ms });
     }
 
     fn close(&mut self, topic: TopicId, wall_ms: i64) {
         self.names.retain(|_, of| *of != topic);
-        let Some(slot) = self.contents.0.get_mut(topic.index()).and_then(Option::take) else { return };
+        let Some(slot) = self.contents.take(topic) else { return };
         let Some(device) = slot.name.device() else { return };
         let (kind, size_ms) = match &slot.name {
             Name::Windows { size_ms, .. } => (FrameKind::Windows, *size_ms),
@@ -281,21 +248,49 @@ impl Hall {
 
     /// Asks the store, unless it is asked already: one question per stream and size on its way.
     fn ask(&mut self, stream_id: &str, size_ms: i64) {
-        if self.questions.len() >= self.settings.questions_max {
+        if self.errands.len() >= self.settings.questions_max {
             self.sums.questions_dropped += 1;
             return;
         }
         if self.asked.insert((stream_id.to_owned(), size_ms)) {
-            self.questions.push(Question { stream_id: stream_id.to_owned(), size_ms, rows_max: ROWS_MAX });
+            let question = Question { stream_id: stream_id.to_owned(), size_ms, rows_max: ROWS_MAX };
+            self.errands.push(Errand::Newest(question));
         }
     }
 
-    /// Questions for the store.
-    pub(crate) fn questions(&mut self) -> Vec<Question> {
-        std::mem::take(&mut self.questions)
+    /// Asks the store for its streams, unless it is asked already.
+    fn list(&mut self) {
+        if self.listed_ms.take().is_some() {
+            self.errands.push(Errand::Streams);
+        }
     }
 
-    /// The store's answer. None = it had none.
+    /// What the store is to be asked.
+    pub(crate) fn errands(&mut self) -> Vec<Errand> {
+        std::mem::take(&mut self.errands)
+    }
+
+    /// An errand that nobody runs, or that brought nothing; it is not repeated at once.
+    pub(crate) fn unanswered(&mut self, errand: Errand, now_ms: u64) {
+        match errand {
+            Errand::Newest(of) => {
+                self.asked.remove(&(of.stream_id, of.size_ms));
+            }
+            Errand::Streams => self.listed_ms = Some(now_ms),
+        }
+    }
+
+    /// The store's streams.
+    pub(crate) fn listing(&mut self, listing: &Listing, (now_ms, wall_ms): (u64, i64)) {
+        self.listed_ms = Some(now_ms);
+        let devices = Devices::of(listing, self.alerts.raised_streams(), wall_ms);
+        self.update(&Name::Devices, (now_ms, Some(wall_ms)), |content, _| {
+            *content = Content::Devices(Some((wall_ms, devices)));
+            true
+        });
+    }
+
+    /// The store's newest rows of a stream.
     pub(crate) fn history(&mut self, of: &Question, rows: &[StoredRow], (now_ms, wall_ms): (u64, i64)) {
         self.asked.remove(&(of.stream_id.clone(), of.size_ms));
         let device = || of.stream_id.clone();
@@ -313,7 +308,7 @@ impl Hall {
                 Content::Telemetry(content) => content.history(rows, wall_ms, version),
                 Content::Windows(content) => content.history(rows, wall_ms),
                 Content::Status(content) => content.history(rows, wall_ms),
-                Content::Fleet(_) => false,
+                Content::Fleet(_) | Content::Devices(_) => false,
             });
         }
     }
@@ -353,7 +348,7 @@ impl Hall {
                 Content::Telemetry(content) => content.frame(frame, version),
                 Content::Windows(content) => content.frame(frame),
                 Content::Status(content) => content.frame(frame),
-                Content::Fleet(_) => false,
+                Content::Fleet(_) | Content::Devices(_) => false,
             };
             if let Some(head) = head_of(content) {
                 head.alerting = alerting;
@@ -415,6 +410,10 @@ impl Hall {
         self.changes(now.1, None);
         if now.0.saturating_sub(self.swept_ms) >= 1000 {
             self.swept_ms = now.0;
+            let due = |at_ms: u64| now.0.saturating_sub(at_ms) >= LIST_EVERY_MS;
+            if self.names.contains_key(&Name::Devices) && self.listed_ms.is_some_and(due) {
+                self.list();
+            }
             self.sweep(now);
         }
         report
@@ -463,14 +462,5 @@ impl Hall {
     /// A control message for a connection; see [`Fanout::control`].
     pub(crate) fn control(&mut self, id: ConnectionId, message: Control) -> Result<bool, Close> {
         self.fanout.control(id, message)
-    }
-}
-
-fn head_of(content: &mut Content) -> Option<&mut Head> {
-    match content {
-        Content::Telemetry(content) => Some(&mut content.head),
-        Content::Windows(content) => Some(&mut content.head),
-        Content::Status(content) => Some(&mut content.head),
-        Content::Fleet(_) => None,
     }
 }

@@ -10,14 +10,14 @@ use crate::http::Page;
 use crate::meters::Meters;
 use crate::session::Phase;
 use crate::shared::{Shared, Timing};
-use crate::source::{History, Question, Source};
+use crate::source::{Errand, History, Source};
 use crate::summary::{MetricsText, Summaries, fetch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_telemetry::Emitter;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub struct Gateway {
     ready: Condition,
     emitter: Emitter,
     metrics_text: Option<MetricsText>,
-    questions: SyncSender<Question>,
+    errands: SyncSender<Errand>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -111,7 +111,7 @@ impl Gateway {
         let named = (instance, config.origins.clone(), edges.pages);
         let shared = Arc::new(Shared::new(hall, begun, (config.terms(), timing), named, meters));
         let stop = Arc::new(AtomicBool::new(false));
-        let (questions, waiting) = sync_channel(config.topics.questions_max);
+        let (errands, waiting) = sync_channel(config.topics.questions_max);
         let waiting = Arc::new(Mutex::new(waiting));
         let mut threads = Vec::new();
         let (of, end, emitter, source) =
@@ -132,7 +132,7 @@ impl Gateway {
             ready: edges.ready,
             emitter: edges.emitter,
             metrics_text: edges.metrics_text,
-            questions,
+            errands,
             stop,
             threads,
         })
@@ -146,7 +146,7 @@ impl Gateway {
     /// Serves until `drain` begins; then everybody is told when to come back, and is gone after `drain-spread`, or at
     /// the drain's own deadline if that is sooner.
     pub async fn run(self, drain: &Drain) -> Result<(), RunError> {
-        let Self { config, shared, listener, ready, metrics_text, questions, stop, threads, .. } = self;
+        let Self { config, shared, listener, ready, metrics_text, errands, stop, threads, .. } = self;
         let limits = Limits {
             connections_max: config.connections_max,
             head_timeout: config.connection.head_timeout.duration(),
@@ -155,7 +155,7 @@ impl Gateway {
         };
         let (phase, phases) = watch::channel(Phase::Open);
         let mut server = tokio::spawn(listen(listener, Arc::clone(&shared), limits, phases));
-        let painting = tokio::spawn(paint(Arc::clone(&shared), questions, config.topics.topics_max));
+        let painting = tokio::spawn(paint(Arc::clone(&shared), errands, config.topics.topics_max));
         let summing = tokio::spawn(sum(Arc::clone(&shared), config.summary.clone(), metrics_text));
         ready.holds();
         tracing::info!(address = %self.address, "gateway serves HTTP");
@@ -200,7 +200,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// The paint ticks, and what leaves with them.
-async fn paint(shared: Arc<Shared>, questions: SyncSender<Question>, topics_max: usize) {
+async fn paint(shared: Arc<Shared>, errands: SyncSender<Errand>, topics_max: usize) {
     let mut wake = Vec::new();
     let mut looked = Instant::now();
     loop {
@@ -209,21 +209,18 @@ async fn paint(shared: Arc<Shared>, questions: SyncSender<Question>, topics_max:
         let (report, asked) = {
             let now = shared.now();
             let mut hall = shared.hall();
-            (hall.tick(now, &mut wake), hall.questions())
+            (hall.tick(now, &mut wake), hall.errands())
         };
         shared.meters.ticked(&report);
         shared.wake(&wake);
         wake.clear();
-        for question in asked {
-            if let Err(full) = questions.try_send(question) {
-                let question = match full {
-                    std::sync::mpsc::TrySendError::Full(question)
-                    | std::sync::mpsc::TrySendError::Disconnected(question) => question,
-                };
-                let now = shared.now();
+        for errand in asked {
+            if let Err(TrySendError::Full(errand) | TrySendError::Disconnected(errand)) =
+                errands.try_send(errand)
+            {
                 let mut hall = shared.hall();
                 hall.sums.questions_dropped += 1;
-                hall.history(&question, &[], now);
+                hall.unanswered(errand, shared.elapsed_ms());
             }
         }
         if looked.elapsed() >= LOOK_EVERY {

@@ -60,8 +60,31 @@ pub struct Question {
     pub rows_max: usize,
 }
 
+/// What the store is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// The newest rows of a stream.
+    Newest(Question),
+    /// Its streams.
+    Streams,
+}
+
+/// Streams of the store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listing {
+    /// The newest row of each, of its shortest size: of those heard last, as far as the store can tell.
+    pub newest: Vec<StoredRow>,
+    /// How many streams were found, those left out included.
+    pub total: usize,
+    /// Sizes of windows, rising, ms.
+    pub sizes_ms: Vec<i64>,
+}
+
 /// The store. One per thread that asks.
 pub trait History: Send {
     /// The newest rows, oldest first.
     fn newest(&mut self, question: &Question) -> Result<Vec<StoredRow>, SourceError>;
+
+    /// Its streams: at most `streams_max`, found by reading a bounded part of it.
+    fn streams(&mut self, streams_max: usize) -> Result<Listing, SourceError>;
 }

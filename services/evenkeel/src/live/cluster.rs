@@ -3,13 +3,17 @@
 use super::embedded::hand;
 use super::{ALERTS_TAIL, TICKETS_MAX, records_of};
 use evenkeel_cql::{CqlReader, WindowQuery};
-use evenkeel_gateway::{Arrived, History, Question, Source, SourceError};
+use evenkeel_gateway::{Arrived, History, Listing, Question, Source, SourceError};
 use evenkeel_kafka::{ConnectError, KafkaAppender, KafkaConfig, KafkaTail};
 use evenkeel_model::{Interest, StoredRow, Topic};
 use evenkeel_seam::Appender as _;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
+
+/// The table of newest windows is in no order of time: so many streams of it are read, and the latest of them named.
+const STREAMS_READ_MAX: usize = 1_000;
 
 /// Kafka's tail.
 pub struct KafkaSource {
@@ -87,6 +91,25 @@ impl History for CqlHistory {
         let from = start.saturating_sub(windows.saturating_mul(question.size_ms));
         let (from_ms, to_ms) = (Some(from), Some(start + question.size_ms));
         self.rows(&WindowQuery { latest: false, from_ms, to_ms, ..latest })
+    }
+
+    fn streams(&mut self, streams_max: usize) -> Result<Listing, SourceError> {
+        let sizes_ms = self.0.sizes_ms();
+        let Some(&size_ms) = sizes_ms.first() else { return Ok(Listing::default()) };
+        let query = WindowQuery { size_ms: Some(size_ms), latest: true, ..WindowQuery::default() };
+        let mut newest = Vec::new();
+        let asked = self.0.windows(&query, &mut |row| {
+            newest.push(row);
+            match newest.len() < STREAMS_READ_MAX {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+        asked.map_err(|error| SourceError(error.to_string()))?;
+        let total = newest.len();
+        newest.sort_by_key(|stored| Reverse(stored.row.max_ts));
+        newest.truncate(streams_max);
+        Ok(Listing { newest, total, sizes_ms })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Of one machine: the embedded log and store.
 
 use super::{ALERTS_TAIL, TICKETS_MAX, records_of};
-use evenkeel_gateway::{Arrived, History, Question, Source, SourceError};
+use evenkeel_gateway::{Arrived, History, Listing, Question, Source, SourceError};
 use evenkeel_local::{FileError, Local, LocalAppender, LocalTail, RowQuery, StoreReader};
 use evenkeel_model::{Interest, StoredRow, Topic};
 use evenkeel_seam::{Appender as _, RecordRef};
@@ -100,5 +100,13 @@ impl History for LocalHistory {
         let windows = question.rows_max.saturating_sub(1) as i64;
         let from = newest.row.span.t_start().saturating_sub(windows.saturating_mul(question.size_ms));
         self.rows(RowQuery { latest: false, from: Some(from), ..query })
+    }
+
+    fn streams(&mut self, streams_max: usize) -> Result<Listing, SourceError> {
+        let failed = |error: FileError| SourceError(error.to_string());
+        let sizes_ms = self.0.sizes().map_err(failed)?;
+        let Some(&size_ms) = sizes_ms.first() else { return Ok(Listing::default()) };
+        let (newest, total) = self.0.heard_last(size_ms, streams_max).map_err(failed)?;
+        Ok(Listing { newest, total, sizes_ms })
     }
 }

@@ -3,12 +3,14 @@
 //! Owns: the merge of what the log and the store say of a stream, and the shapes of schemas/ws/topics.json. Never: a
 //! point older than the span, or more than the bounds say.
 
+pub(crate) mod devices;
 mod shape;
 pub(crate) mod status;
 pub(crate) mod telemetry;
 pub(crate) mod windows;
 
 pub(crate) use shape::{FleetSummary, Wire};
+use devices::Devices;
 use status::Status;
 use telemetry::Telemetry;
 use windows::Windows;
@@ -53,4 +55,5 @@ pub(crate) enum Content {
     Windows(Windows),
     Status(Status),
     Fleet(Option<(i64, FleetSummary)>),
+    Devices(Option<(i64, Devices)>),
 }

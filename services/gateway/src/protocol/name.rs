@@ -8,6 +8,7 @@ pub(crate) enum Name {
     Status { device: String },
     Alerts { device: String },
     Fleet,
+    Devices,
     Notifications { user: String },
 }
 
@@ -20,6 +21,7 @@ impl Name {
         let decoded = decode(id)?;
         match (kind, rest.as_slice()) {
             ("fleet", []) if id == "summary" => Some(Self::Fleet),
+            ("fleet", []) if id == "devices" => Some(Self::Devices),
             ("device", ["telemetry"]) => Some(Self::Telemetry { device: decoded }),
             ("device", ["status"]) => Some(Self::Status { device: decoded }),
             ("device", ["alerts"]) => Some(Self::Alerts { device: decoded }),
@@ -36,7 +38,7 @@ impl Name {
             | Self::Windows { device, .. }
             | Self::Status { device }
             | Self::Alerts { device } => Some(device),
-            Self::Fleet | Self::Notifications { .. } => None,
+            Self::Fleet | Self::Devices | Self::Notifications { .. } => None,
         }
     }
 
@@ -97,6 +99,7 @@ mod tests {
                 "deviceStatus" => Name::Status { device: id },
                 "deviceAlerts" => Name::Alerts { device: id },
                 "fleetSummary" => Name::Fleet,
+                "fleetDevices" => Name::Devices,
                 "userNotifications" => Name::Notifications { user: id },
                 other => panic!("{other} is new"),
             };

@@ -4,7 +4,7 @@ use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::health::Health;
 use evenkeel_codec::{encode_alert, encode_frame};
 use evenkeel_gateway::{
-    Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Page, Question, RunError, Source, SourceError,
+    Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Listing, Page, Question, RunError, Source, SourceError,
 };
 use evenkeel_model::{Alert, Frame, FrameFlag, FrameKind, Interest, Series, StoredRow};
 use evenkeel_telemetry::{Emitter, Metrics};
@@ -69,6 +69,11 @@ impl History for Store {
         let mut rows = self.0.get(&question.stream_id).cloned().unwrap_or_default();
         rows.retain(|row| row.row.span.size_ms == question.size_ms);
         Ok(rows)
+    }
+
+    fn streams(&mut self, streams_max: usize) -> Result<Listing, SourceError> {
+        let newest = self.0.values().filter_map(|rows| rows.last().cloned()).take(streams_max);
+        Ok(Listing { newest: newest.collect(), total: self.0.len(), sizes_ms: vec![5_000] })
     }
 }
 
