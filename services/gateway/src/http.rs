@@ -227,6 +227,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn files_are_what_their_names_say() {
+        for (path, want) in [
+            ("/index.html", "text/html; charset=utf-8"),
+            ("/licences.txt", "text/plain; charset=utf-8"),
+            ("/app.js", "text/javascript; charset=utf-8"),
+            ("/what", "application/octet-stream"),
+        ] {
+            assert_eq!(type_of(path), want, "{path}");
+        }
+    }
+
+    #[test]
     fn another_sites_page_is_told_apart() {
         let headers = |origin: Option<&'static str>| {
             let mut headers = HeaderMap::new();

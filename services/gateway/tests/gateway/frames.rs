@@ -143,10 +143,35 @@ async fn alerts_come_in_order_and_are_recovered_from_a_position() {
 }
 
 #[tokio::test]
+async fn devices_are_listed_those_with_raised_alerts_first() {
+    let stored = |stream: &str, window| {
+        let mut stored = row(window, 1.0);
+        stored.row.stream_id = stream.to_owned();
+        (stream.to_owned(), vec![stored])
+    };
+    let rows = BTreeMap::from([stored("bowl/7", 0), stored("collar/2", 1)]);
+    let server = Server::with(&[], rows).await;
+    let mut client = Client::json(server.address).await;
+    client.subscribe(1, "fleet/devices").await;
+    let state = client.fragment(1).await["frame"]["state"].clone();
+    let glance = |id: &str, last_ts: i64, raised: u32| json!({"stream_id": id, "last_ts": last_ts, "events_per_s": 0.0, "alerts_raised": raised});
+    let devices = json!([glance("collar/2", 6000, 0), glance("bowl/7", 1000, 0)]);
+    assert_eq!(state, json!({"devices": devices, "total": 2, "window_sizes": ["5s"]}));
+    server.alert(4, &alert(AlertAction::Raise));
+    let mut state = state;
+    while state["devices"][0]["alerts_raised"] != 1 {
+        state = client.fragment(1).await["frame"]["state"].clone();
+    }
+    assert_eq!(state["devices"], json!([glance("bowl/7", 1000, 1), glance("collar/2", 6000, 0)]));
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn a_pause_is_a_pause_and_diagnostics_return_to_nothing() {
     let server = Server::start(&[("topics.linger", "'50ms'")]).await;
     let mut client = Client::json(server.address).await;
     client.subscribe(1, TOPIC).await;
+    server.wait_interest("bowl/7", |interest| interest.wants.len() == 1).await;
     server.frame(&telemetry("bowl/7", 1, 1000, 1.0));
     client.fragment(1).await;
     client.say(json!({"type": "rate", "rates": [{"id": 1, "max_hz": 0}]})).await;
