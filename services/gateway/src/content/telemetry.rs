@@ -256,6 +256,9 @@ mod tests {
         let whole = state(&telemetry, 2, None);
         assert_eq!(whole["state"]["series"]["x"]["v"], serde_json::json!([1.0, 3.0, 4.0]));
         assert_eq!(whole["flags"], serde_json::json!([]));
+        let mut binary = Vec::new();
+        telemetry.encode(("e", 2), None, Format::Cbor, &mut binary);
+        assert_eq!(cbor4ii::serde::from_slice::<Value>(&binary).unwrap(), whole, "a missing watermark is null");
         let part = state(&telemetry, 2, Some(1));
         assert_eq!(
             (&part["state"]["from_ms"], &part["state"]["series"]["x"]["t"]),
