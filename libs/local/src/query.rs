@@ -82,8 +82,7 @@ impl StoreReader {
         let named: Vec<(String, i64)> = named.collect::<rusqlite::Result<_>>()?;
         let mut newest = Vec::new();
         for (stream_id, t_start) in named.iter().take(streams_max) {
-            let key =
-                RowKey { stream_id: stream_id.clone(), span: WindowSpan::of(*t_start, size_ms) };
+            let key = RowKey { stream_id: stream_id.clone(), span: WindowSpan::of(*t_start, size_ms) };
             newest.extend(get(&self.conn, &key)?);
         }
         Ok((newest, named.len()))

@@ -1,6 +1,6 @@
 //! What a device sends is seen through the gateway, from ingest over the coalescer's frames.
 
-use crate::server::{DEADLINE, Server, get, post, until};
+use crate::server::{DEADLINE, Server, get, metric, post, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -47,10 +47,8 @@ fn a_device_is_seen_live_and_after_it_fell_silent() {
         let text = read_until(&server.live, &["\"live\"", "412.5", "\"open\":[{\"size_ms\":5000"]);
         assert!(text.contains("\"topic\":\"device/bowl%2F7/telemetry\""), "{text}");
         until("a row is stored", || {
-            crate::server::metric(&server.admin, "evenkeel_sink_rows_total{outcome=\"stored\"}")
-                .unwrap_or(0.0)
-                > 0.0
-                || get(&server.admin, "/metrics").1.contains("evenkeel_sink_rows_total")
+            metric(&server.admin, "evenkeel_sink_rows_total{outcome=\"written\"}")
+                .is_some_and(|rows| rows > 0.0)
         });
         over.store(true, Ordering::Release);
     });

@@ -53,7 +53,8 @@ impl Devices {
                 alerts_raised,
             }
         };
-        let mut devices: Vec<Glance> = raised.take(GLANCES_MAX).map(|(id, count)| glance(id, count)).collect();
+        let mut devices: Vec<Glance> =
+            raised.take(GLANCES_MAX).map(|(id, count)| glance(id, count)).collect();
         let first: BTreeSet<String> = devices.iter().map(|one| one.stream_id.clone()).collect();
         let unlisted = first.iter().filter(|id| !listed.contains_key(id.as_str())).count();
         let mut rest: Vec<(&str, i64)> = listed.iter().map(|(id, (last_ts, _))| (*id, *last_ts)).collect();
@@ -102,7 +103,8 @@ mod tests {
         let newest = vec![row("old", 0, 50), row("new", 100_000, 10), row("sick", 50_000, 1)];
         let listing = Listing { newest, total: 7, sizes_ms: vec![5_000, 60_000] };
         let made = Devices::of(&listing, [("sick", 2), ("gone", 1)].into_iter(), 106_000);
-        let ids: Vec<_> = made.devices.iter().map(|one| (one.stream_id.as_str(), one.alerts_raised)).collect();
+        let ids: Vec<_> =
+            made.devices.iter().map(|one| (one.stream_id.as_str(), one.alerts_raised)).collect();
         assert_eq!(ids, [("sick", 2), ("gone", 1), ("new", 0), ("old", 0)]);
         let rates: Vec<_> = made.devices.iter().map(|one| one.events_per_s).collect();
         assert_eq!(rates, [0.0, 0.0, 10.0, 0.0], "a rate of long ago is none");

@@ -9,8 +9,8 @@ pub(crate) mod status;
 pub(crate) mod telemetry;
 pub(crate) mod windows;
 
-pub(crate) use shape::{FleetSummary, Wire};
 use devices::Devices;
+pub(crate) use shape::{FleetSummary, Wire};
 use status::Status;
 use telemetry::Telemetry;
 use windows::Windows;

@@ -258,7 +258,11 @@ mod tests {
         assert_eq!(whole["flags"], serde_json::json!([]));
         let mut binary = Vec::new();
         telemetry.encode(("e", 2), None, Format::Cbor, &mut binary);
-        assert_eq!(cbor4ii::serde::from_slice::<Value>(&binary).unwrap(), whole, "a missing watermark is null");
+        assert_eq!(
+            cbor4ii::serde::from_slice::<Value>(&binary).unwrap(),
+            whole,
+            "a missing watermark is null"
+        );
         let part = state(&telemetry, 2, Some(1));
         assert_eq!(
             (&part["state"]["from_ms"], &part["state"]["series"]["x"]["t"]),

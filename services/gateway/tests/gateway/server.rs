@@ -4,7 +4,8 @@ use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::health::Health;
 use evenkeel_codec::{encode_alert, encode_frame};
 use evenkeel_gateway::{
-    Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Listing, Page, Question, RunError, Source, SourceError,
+    Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Listing, Page, Question, RunError, Source,
+    SourceError,
 };
 use evenkeel_model::{Alert, Frame, FrameFlag, FrameKind, Interest, Series, StoredRow};
 use evenkeel_telemetry::{Emitter, Metrics};
