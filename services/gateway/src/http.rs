@@ -38,6 +38,9 @@ pub struct Page {
 
 const PROTOCOLS: [(&str, Format); 2] =
     [("evenkeel.v1.json", Format::Json), ("evenkeel.v1.cbor", Format::Cbor)];
+/// What a page may load and whom it may talk to: this server.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// Most topics that `/debug/topics` lists.
 const LISTED_MAX: usize = 10_000;
 
@@ -187,9 +190,8 @@ fn page(shared: &Shared, path: &str, headers: &HeaderMap) -> Response<Body> {
         response.headers_mut().insert(ETAG, tag);
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let policy = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
     let name = HeaderName::from_static("content-security-policy");
-    response.headers_mut().insert(name, HeaderValue::from_static(policy));
+    response.headers_mut().insert(name, HeaderValue::from_static(POLICY));
     response
 }
 
