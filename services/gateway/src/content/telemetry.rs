@@ -184,7 +184,7 @@ impl Telemetry {
     }
 
     /// From where on a receiver of version `since` needs the points.
-    fn from_for(&self, version: u32, since: Option<u32>) -> i64 {
+    fn needed_from(&self, version: u32, since: Option<u32>) -> i64 {
         let Some(since) = since else { return self.from_ms };
         let behind = version.wrapping_sub(since) as usize;
         if behind > self.changes.len() {
@@ -195,7 +195,7 @@ impl Telemetry {
     }
 
     pub(crate) fn encode(&self, at: (&str, u32), since: Option<u32>, format: Format, out: &mut Vec<u8>) {
-        let from_ms = self.from_for(at.1, since);
+        let from_ms = self.needed_from(at.1, since);
         let series = self.series.iter().filter_map(|(name, points)| {
             let start = points.t.partition_point(|t| *t < from_ms);
             let part = Series { t: &points.t[start..], v: &points.v[start..] };
