@@ -4,8 +4,8 @@
 //! nothing is accepted; clients wait in the kernel's backlog.
 
 use crate::http::{Body, answer};
+use crate::server::Server;
 use crate::session::{Phase, Upgrade, serve};
-use crate::shared::Shared;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -36,7 +36,7 @@ const HEADERS_MAX: usize = 64;
 /// Serves until the phase is `Closing` and the connections have ended.
 pub(crate) async fn listen(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     limits: Limits,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -81,7 +81,7 @@ async fn accept(
 }
 
 async fn converse(
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     limits: Limits,
     stream: TcpStream,
     mut phases: watch::Receiver<Phase>,

@@ -3,7 +3,7 @@
 //! Owns: their loops. Never: ends because the log or the store is away: it is tried again, with a pause.
 
 use crate::content::devices::GLANCES_MAX;
-use crate::shared::Shared;
+use crate::server::Server;
 use crate::source::{Arrived, Errand, History, Source, SourceError};
 use evenkeel_codec::{decode_alert, decode_frame};
 use evenkeel_telemetry::{Emitter, event};
@@ -42,7 +42,7 @@ const WAIT: Duration = Duration::from_millis(25);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads the tail until `stop`.
-pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Shared, stop: &AtomicBool, emitter: &Emitter) {
+pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Server, stop: &AtomicBool, emitter: &Emitter) {
     while !stop.load(Ordering::Acquire) {
         let now = shared.now();
         let polled = source.poll(WAIT, &mut |arrived| take(&arrived, shared, emitter));
@@ -56,7 +56,7 @@ pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Shared, stop: &Atom
     }
 }
 
-fn take(arrived: &Arrived<'_>, shared: &Shared, emitter: &Emitter) {
+fn take(arrived: &Arrived<'_>, shared: &Server, emitter: &Emitter) {
     match *arrived {
         Arrived::Frame { value } => match decode_frame(value) {
             Ok(frame) => shared.hall().frame(&frame, shared.now()),
@@ -77,7 +77,7 @@ fn take(arrived: &Arrived<'_>, shared: &Shared, emitter: &Emitter) {
 pub(crate) fn ask_store(
     mut history: Box<dyn History>,
     errands: &Arc<Mutex<Receiver<Errand>>>,
-    shared: &Shared,
+    shared: &Server,
     stop: &AtomicBool,
     emitter: &Emitter,
 ) {
@@ -96,7 +96,7 @@ pub(crate) fn ask_store(
     }
 }
 
-fn run_errand(history: &mut dyn History, errand: &Errand, shared: &Shared) -> Result<(), SourceError> {
+fn run_errand(history: &mut dyn History, errand: &Errand, shared: &Server) -> Result<(), SourceError> {
     match errand {
         Errand::Newest(question) => {
             let rows = history.newest(question)?;

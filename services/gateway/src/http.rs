@@ -2,8 +2,8 @@
 //!
 //! Owns: which path answers what, and whether a page may connect. Never: a path outside the pages it was given.
 
+use crate::server::Server;
 use crate::session::{Phase, Upgrade};
-use crate::shared::Shared;
 use crate::sse;
 use bytes::Bytes;
 use evenkeel_fanout::Format;
@@ -46,7 +46,7 @@ const LISTED_MAX: usize = 10_000;
 
 /// Answers one request. With the answer 101 comes what follows it.
 pub(crate) fn answer(
-    shared: &Arc<Shared>,
+    shared: &Arc<Server>,
     request: &mut Request<Incoming>,
     phases: watch::Receiver<Phase>,
 ) -> (Response<Body>, Option<Upgrade>) {
@@ -75,7 +75,7 @@ pub(crate) fn answer(
 }
 
 fn upgrade(
-    shared: &Shared,
+    shared: &Server,
     request: &mut Request<Incoming>,
 ) -> Result<(Response<Body>, Upgrade), &'static str> {
     let headers = request.headers();
@@ -144,7 +144,7 @@ struct Diagnosed {
 }
 
 /// What stands: topics, references, the age of their last frame.
-fn debug(shared: &Shared) -> Response<Body> {
+fn debug(shared: &Server) -> Response<Body> {
     let now_ms = shared.elapsed_ms();
     let hall = shared.hall();
     let views = hall.fanout.views();
@@ -169,7 +169,7 @@ fn debug(shared: &Shared) -> Response<Body> {
 }
 
 /// A file of the pages; `/` is `/index.html`.
-fn page(shared: &Shared, path: &str, headers: &HeaderMap) -> Response<Body> {
+fn page(shared: &Server, path: &str, headers: &HeaderMap) -> Response<Body> {
     let path = if path == "/" { "/index.html" } else { path };
     let Some(page) = shared.pages.iter().find(|page| page.path == path) else {
         return match path {

@@ -8,8 +8,8 @@ use crate::feed::{ask_store, read_log};
 use crate::hall::Hall;
 use crate::http::Page;
 use crate::meters::Meters;
+use crate::server::{Server, Timing};
 use crate::session::Phase;
-use crate::shared::{Shared, Timing};
 use crate::source::{Errand, History, Source};
 use crate::summary::{MetricsText, Summaries, fetch};
 use evenkeel_chassis::drain::Drain;
@@ -76,7 +76,7 @@ pub struct Edges {
 /// A service that listens and is ready to run.
 pub struct Gateway {
     config: Config,
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     listener: TcpListener,
     address: SocketAddr,
     ready: Condition,
@@ -109,7 +109,7 @@ impl Gateway {
         };
         let meters = Meters::new(edges.emitter.metrics());
         let named = (instance, config.origins.clone(), edges.pages);
-        let shared = Arc::new(Shared::new(hall, begun, (config.terms(), timing), named, meters));
+        let shared = Arc::new(Server::new(hall, begun, (config.terms(), timing), named, meters));
         let stop = Arc::new(AtomicBool::new(false));
         let (errands, waiting) = sync_channel(config.topics.questions_max);
         let waiting = Arc::new(Mutex::new(waiting));
@@ -200,7 +200,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// The paint ticks, and what leaves with them.
-async fn paint(shared: Arc<Shared>, errands: SyncSender<Errand>, topics_max: usize) {
+async fn paint(shared: Arc<Server>, errands: SyncSender<Errand>, topics_max: usize) {
     let mut wake = Vec::new();
     let mut looked = Instant::now();
     loop {
@@ -231,7 +231,7 @@ async fn paint(shared: Arc<Shared>, errands: SyncSender<Errand>, topics_max: usi
 }
 
 /// The totals of the fleet, while somebody looks.
-async fn sum(shared: Arc<Shared>, config: crate::config::Summary, own: Option<MetricsText>) {
+async fn sum(shared: Arc<Server>, config: crate::config::Summary, own: Option<MetricsText>) {
     let mut summaries = Summaries::default();
     loop {
         tokio::time::sleep(config.every.duration()).await;

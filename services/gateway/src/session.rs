@@ -5,7 +5,7 @@
 
 use crate::hall::Allows;
 use crate::protocol::{Broken, Message, read, write};
-use crate::shared::{Anyone, Shared};
+use crate::server::{Anyone, Server};
 use evenkeel_fanout::{Close, ConnectionId, Control, Format, Painted};
 use futures::{Sink, Stream, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -55,7 +55,7 @@ pub(crate) enum Phase {
 type End = (u16, String);
 
 /// Serves one connection until its end.
-pub(crate) async fn serve(shared: Arc<Shared>, upgrade: Upgrade, phases: watch::Receiver<Phase>) {
+pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::Receiver<Phase>) {
     let Upgrade { on, format, same_origin } = upgrade;
     let Ok(upgraded) = on.await else { return };
     // The bare stream again, so that HTTP's buffers go.
@@ -99,7 +99,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: Upgrade, phases: watch::
 
 /// Takes the connection out of the hall, however it ends.
 struct Guard {
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     id: ConnectionId,
 }
 
@@ -135,7 +135,7 @@ enum Happened {
 }
 
 impl Session {
-    async fn run(mut self, shared: &Arc<Shared>, mut phases: watch::Receiver<Phase>, name: &str) {
+    async fn run(mut self, shared: &Arc<Server>, mut phases: watch::Receiver<Phase>, name: &str) {
         let mut known = Phase::Open;
         loop {
             let happened = self.next(&mut phases, known, shared).await;
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    async fn next(&mut self, phases: &mut watch::Receiver<Phase>, known: Phase, shared: &Shared) -> Happened {
+    async fn next(&mut self, phases: &mut watch::Receiver<Phase>, known: Phase, shared: &Server) -> Happened {
         let due = self.due(shared);
         let socket = &mut self.socket;
         let writing = self.writing.is_some();
@@ -198,7 +198,7 @@ impl Session {
     }
 
     /// When something is to be done if nothing happens.
-    fn due(&self, shared: &Shared) -> Instant {
+    fn due(&self, shared: &Server) -> Instant {
         let timing = &shared.timing;
         let silent = self.heard + timing.ping * if self.pinged { 2 } else { 1 };
         let writing = self.writing.map(|since| since + timing.write);
@@ -206,7 +206,7 @@ impl Session {
         [Some(silent), writing, init, self.leave_at].into_iter().flatten().min().unwrap_or(silent)
     }
 
-    fn time(&mut self, shared: &Shared) -> Option<End> {
+    fn time(&mut self, shared: &Server) -> Option<End> {
         let (now, timing) = (Instant::now(), &shared.timing);
         if self.writing.is_some_and(|since| now >= since + timing.write) {
             return Some((4408, "what was written is not read".into()));
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// Everybody is given a place in the row; the server closes who does not leave.
-    fn drain(&mut self, shared: &Shared) -> Result<(), End> {
+    fn drain(&mut self, shared: &Server) -> Result<(), End> {
         let wait = shared.drain_turn();
         self.leave_at = Some(Instant::now() + wait + DRAIN_GRACE);
         if self.viewer.is_none() {
@@ -242,7 +242,7 @@ impl Session {
         )
     }
 
-    fn say(&mut self, shared: &Shared, message: Control) -> Result<(), End> {
+    fn say(&mut self, shared: &Server, message: Control) -> Result<(), End> {
         match shared.hall().control(self.guard.id, message) {
             Ok(true) => self.notify.notify_one(),
             Ok(false) => {}
@@ -251,7 +251,7 @@ impl Session {
         Ok(())
     }
 
-    fn message(&mut self, message: &Ws, shared: &Shared) -> Result<(), End> {
+    fn message(&mut self, message: &Ws, shared: &Server) -> Result<(), End> {
         let bytes: &[u8] = match (message, self.format) {
             (Ws::Text(text), Format::Json) => text.as_bytes(),
             (Ws::Binary(bytes), Format::Cbor) => bytes,
@@ -311,7 +311,7 @@ impl Session {
     }
 
     /// Asks the hall what there is to write, and begins to.
-    fn collect(&mut self, shared: &Shared, name: &str) -> Result<(), End> {
+    fn collect(&mut self, shared: &Server, name: &str) -> Result<(), End> {
         let (now_ms, wall_ms) = shared.now();
         let painted = shared.hall().collect(self.guard.id, now_ms).map_err(|close| end_of(&close))?;
         let Painted { controls, fragments } = painted;
@@ -369,7 +369,7 @@ fn unreadable(error: &Error) -> End {
 }
 
 /// Says why, and waits a moment for the client to have read it.
-async fn goodbye(mut socket: Socket, (code, reason): End, shared: &Shared) {
+async fn goodbye(mut socket: Socket, (code, reason): End, shared: &Server) {
     let mut reason = reason;
     while reason.len() > 120 {
         reason.pop(); // a close frame has room for 123 bytes

@@ -5,8 +5,8 @@
 
 use crate::http::{Body, text};
 use crate::protocol::Wish;
+use crate::server::{Anyone, Server};
 use crate::session::Phase;
-use crate::shared::{Anyone, Shared};
 use bytes::Bytes;
 use evenkeel_fanout::{ConnectionId, Control, Format, Fragment, Position};
 use http_body_util::{BodyExt, StreamBody};
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const QUERY_BYTES_MAX: usize = 8192;
 
 struct Stream {
-    shared: Arc<Shared>,
+    shared: Arc<Server>,
     id: ConnectionId,
     notify: Arc<Notify>,
     topics: Vec<String>,
@@ -41,7 +41,7 @@ impl Drop for Stream {
 
 /// Opens a stream of the topics in the query.
 pub(crate) fn answer(
-    shared: &Arc<Shared>,
+    shared: &Arc<Server>,
     request: &Request<Incoming>,
     phases: watch::Receiver<Phase>,
 ) -> Response<Body> {

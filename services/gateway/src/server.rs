@@ -1,4 +1,4 @@
-//! What the tasks and threads of a gateway share.
+//! What the tasks and threads of a gateway share: the hall and its lock, who is to be woken, the clock, terms and pages.
 
 use crate::hall::{Allows, Hall};
 use crate::http::Page;
@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Everything shared.
-pub(crate) struct Shared {
+/// What every connection, thread and tick has at hand.
+pub(crate) struct Server {
     hall: Mutex<Hall>,
     /// Who is told to collect: one entry per connection.
     wakers: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
@@ -37,7 +37,7 @@ pub(crate) struct Timing {
     pub(crate) drain_spread: Duration,
 }
 
-impl Shared {
+impl Server {
     pub(crate) fn new(
         hall: Hall,
         begun: Instant,
