@@ -15,7 +15,7 @@ if [ ! -e "$home/complete" ]; then
     touch "$home/complete"
 fi
 dir=$(mktemp -d)
-"$program" run --data-dir "$dir/data" --set ingest.listen=127.0.0.1:0 --set process.admin.listen=127.0.0.1:0 \
+"$program" run --data-dir "$dir/data" --set ingest.listen=127.0.0.1:0 --set gateway.listen=127.0.0.1:0 --set process.admin.listen=127.0.0.1:0 \
     --set process.log.format=json >"$dir/log" 2>&1 &
 service=$!
 trap 'kill "$service" 2>/dev/null || true; rm -rf "$dir"' EXIT INT TERM

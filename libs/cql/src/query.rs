@@ -127,6 +127,13 @@ impl CqlReader {
         })
     }
 
+    /// Sizes of windows there are tables for, rising, ms.
+    pub fn sizes_ms(&self) -> Vec<i64> {
+        let mut sizes: Vec<i64> = self.config.tables.iter().map(WindowTable::size_ms).collect();
+        sizes.sort_unstable();
+        sizes
+    }
+
     fn tables(&self, size_ms: Option<i64>) -> Result<Vec<WindowTable>, QueryError> {
         let mut tables = self.config.tables.clone();
         tables.sort_by_key(|table| table.size);

@@ -74,6 +74,10 @@ pub struct TopicNames {
     pub interest: Option<String>,
     /// Instead of `<prefix>.frames`.
     pub frames: Option<String>,
+    /// Instead of `<prefix>.scores`.
+    pub scores: Option<String>,
+    /// Instead of `<prefix>.alerts`.
+    pub alerts: Option<String>,
     /// Instead of `<prefix>.clock`.
     pub clock: Option<String>,
 }
@@ -191,6 +195,8 @@ impl KafkaConfig {
             Topic::Marks => &self.topic_names.marks,
             Topic::Interest => &self.topic_names.interest,
             Topic::Frames => &self.topic_names.frames,
+            Topic::Scores => &self.topic_names.scores,
+            Topic::Alerts => &self.topic_names.alerts,
         };
         named.clone().unwrap_or_else(|| format!("{}.{topic}", self.prefix))
     }

@@ -33,6 +33,7 @@ mod registry;
 mod scout;
 mod security;
 mod sender;
+mod tail;
 pub mod topics;
 mod txn;
 mod units;
@@ -44,5 +45,6 @@ pub use config::{Compression, GroupProtocol, KafkaConfig, Limits, Timeouts, Topi
 pub use error::ConnectError;
 pub use registry::{RegistryError, SchemaRegistry};
 pub use security::{SaslMechanism, Security, SecurityProtocol};
+pub use tail::{KafkaTail, TailRecords};
 pub use units::{ByteSize, Millis, UnitError};
 pub use worker::{KafkaWorker, WorkerOptions};

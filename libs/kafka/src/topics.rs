@@ -41,6 +41,16 @@ pub enum SpecError {
         /// Of interest.
         interest: u32,
     },
+    /// One that the scorer writes differs.
+    #[error("topic {topic} is declared with {partitions} partitions, events with {events}; make them equal")]
+    Scored {
+        /// Which.
+        topic: Topic,
+        /// Its partitions.
+        partitions: u32,
+        /// Of events.
+        events: u32,
+    },
     /// No partition.
     #[error("topic {0} is declared with 0 partitions")]
     Empty(Topic),
@@ -76,6 +86,10 @@ pub struct TopicsSpec {
     pub interest: TopicSpec,
     /// Frames: a partition per gateway.
     pub frames: TopicSpec,
+    /// What models say of windows.
+    pub scores: TopicSpec,
+    /// Alerts.
+    pub alerts: TopicSpec,
     /// Heartbeats whose append time tells the brokers' clock.
     pub clock: TopicSpec,
 }
@@ -86,6 +100,12 @@ impl TopicsSpec {
         let spec: Self = toml::from_str(text)?;
         if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
             return Err(SpecError::Empty(*topic));
+        }
+        for topic in [Topic::Scores, Topic::Alerts] {
+            let (partitions, events) = (spec.of(topic).partitions, spec.events.partitions);
+            if partitions != events {
+                return Err(SpecError::Scored { topic, partitions, events });
+            }
         }
         let [events, windows, marks, dlq, interest] =
             [&spec.events, &spec.windows, &spec.marks, &spec.dlq, &spec.interest].map(|s| s.partitions);
@@ -104,6 +124,8 @@ impl TopicsSpec {
             Topic::Marks => &self.marks,
             Topic::Interest => &self.interest,
             Topic::Frames => &self.frames,
+            Topic::Scores => &self.scores,
+            Topic::Alerts => &self.alerts,
         }
     }
 
@@ -119,13 +141,16 @@ impl TopicsSpec {
         for spec in [events, windows, dlq, marks, interest] {
             spec.partitions = partitions;
         }
+        for spec in [&mut self.scores, &mut self.alerts] {
+            spec.partitions = partitions;
+        }
         self
     }
 
     /// The same for one broker: one replica, no setting that needs more.
     pub fn for_one_broker(mut self) -> Self {
-        let Self { events, windows, dlq, marks, interest, frames, clock } = &mut self;
-        for spec in [events, windows, dlq, marks, interest, frames, clock] {
+        let Self { events, windows, dlq, marks, interest, frames, scores, alerts, clock } = &mut self;
+        for spec in [events, windows, dlq, marks, interest, frames, scores, alerts, clock] {
             spec.replication = 1;
             spec.config.remove("min.insync.replicas");
         }
@@ -293,6 +318,11 @@ impl Topics {
         connect::co_partitions(self.probe.client(), &self.config)
     }
 
+    /// Checks that a topic exists with as many partitions as events.
+    pub fn check_also(&self, topic: Topic) -> Result<(), ConnectError> {
+        connect::co_partitioned(self.probe.client(), &self.config, topic)
+    }
+
     /// Compares the cluster with the declaration.
     pub fn diff(&self, spec: &TopicsSpec) -> Result<Vec<Difference>, ConnectError> {
         let mut differences = Vec::new();
@@ -357,10 +387,10 @@ mod tests {
     #[test]
     fn differing_partitions_and_unknown_keys_are_refused() {
         let text = DECLARED.replacen("partitions = 12", "partitions = 6", 1);
-        assert!(matches!(
-            TopicsSpec::parse(&text),
-            Err(SpecError::Partitions { events: 6, windows: 12, .. })
-        ));
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Scored { events: 6, partitions: 12, .. })));
+        let marks = DECLARED.find("[marks]").unwrap();
+        let text = format!("{}{}", &DECLARED[..marks], DECLARED[marks..].replacen("= 12", "= 6", 1));
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Partitions { events: 12, marks: 6, .. })));
         let text = DECLARED.replacen("\nreplication", "\nreplicas", 1);
         assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Form(_))));
     }

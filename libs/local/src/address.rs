@@ -51,6 +51,8 @@ pub(crate) const fn topic_code(topic: Topic) -> u8 {
         Topic::Marks => 3,
         Topic::Interest => 4,
         Topic::Frames => 5,
+        Topic::Scores => 6,
+        Topic::Alerts => 7,
     }
 }
 

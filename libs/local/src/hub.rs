@@ -203,6 +203,21 @@ impl Hub {
         }
     }
 
+    /// Waits until `deadline` or records beyond a watched position of any topic.
+    pub fn wait_beyond(&self, watched: &[(Topic, Watch)], deadline: Instant) {
+        let mut state = self.lock();
+        loop {
+            let more = |(topic, w): &(Topic, Watch)| {
+                state.extents.get(*topic, w.partition).is_some_and(|e| e.next > w.position)
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if watched.iter().any(more) || left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn with_group(&self, member: u64, act: impl FnOnce(&mut Group)) {
         let mut state = self.lock();
         let State { groups, members, .. } = &mut *state;

@@ -33,6 +33,7 @@ mod retention;
 mod rows;
 mod store_file;
 mod store_writer;
+mod tail;
 mod worker;
 mod writer;
 
@@ -43,4 +44,5 @@ pub use local::{Local, LogError, OpenError};
 pub use options::{Durability, LocalOptions, Retention, TopicRetention};
 pub use query::{RowPages, RowQuery, StoreReader};
 pub use rows::LocalRows;
+pub use tail::{LocalTail, TailRecords};
 pub use worker::LocalWorker;

@@ -13,6 +13,7 @@ use crate::retention::{Trim, Trimmer};
 use crate::rows::LocalRows;
 use crate::store_file::STORE_FILE;
 use crate::store_writer::{RowQueue, StoreWriter};
+use crate::tail::LocalTail;
 use crate::worker::LocalWorker;
 use crate::writer::{Job, LogQueue, LogWriter};
 use crate::{LocalOptions, Retention};
@@ -147,6 +148,17 @@ impl Local {
         };
         let reader = LogReader::new(self.inner.open_log_reader()?, limits);
         Ok(LocalWorker::new(self.inner.clone(), reader, (group.to_owned(), topic)))
+    }
+
+    /// Reads tails of partitions, in no group.
+    pub fn tail(&self) -> Result<LocalTail, FileError> {
+        let options = &self.inner.options;
+        let limits = FetchLimits {
+            bytes_max: options.fetch_bytes_max,
+            records_max: options.fetch_records_max,
+            headers: false,
+        };
+        Ok(LocalTail::new(self.inner.clone(), LogReader::new(self.inner.open_log_reader()?, limits)))
     }
 
     /// Appends to the log.

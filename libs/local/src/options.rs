@@ -58,6 +58,10 @@ pub struct Retention {
     pub interest: TopicRetention,
     /// Snapshots for gateways.
     pub frames: TopicRetention,
+    /// What models say of windows.
+    pub scores: TopicRetention,
+    /// Alerts.
+    pub alerts: TopicRetention,
     /// Keep what a group's committed position still needs (its offset, `replay_from`, `windows_from`), also
     /// past the limits. A group that is gone for good is removed with
     /// [`Local::forget_group`](crate::Local::forget_group).
@@ -74,6 +78,8 @@ impl Retention {
             Topic::Marks => self.marks,
             Topic::Interest => self.interest,
             Topic::Frames => self.frames,
+            Topic::Scores => self.scores,
+            Topic::Alerts => self.alerts,
         }
     }
 }
@@ -88,6 +94,8 @@ impl Default for Retention {
             marks: TopicRetention::default(),
             interest: TopicRetention { age_ms: Some(600_000), bytes: Some(16 << 20) },
             frames: TopicRetention { age_ms: Some(60_000), bytes: Some(64 << 20) },
+            scores: days(7),
+            alerts: days(30),
             protect_unread: true,
         }
     }

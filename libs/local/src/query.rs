@@ -3,8 +3,9 @@
 //! Owns: a reading connection; works beside a process that has the directory open. Memory is one page.
 
 use crate::database::{FileError, open_reader};
-use crate::store_file::{STORE_FILE, decode, sizes};
-use evenkeel_model::StoredRow;
+use crate::store_file::{STORE_FILE, decode, get, sizes};
+use evenkeel_model::{StoredRow, WindowSpan};
+use evenkeel_seam::RowKey;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,8 @@ pub struct RowPages<'a> {
 
 /// Rows of one page.
 const PAGE_ROWS: usize = 1000;
+/// Rows that are looked at for the streams heard last.
+const HEARD_ROWS: i64 = 50_000;
 
 impl StoreReader {
     /// Opens the store of a data directory.
@@ -55,6 +58,34 @@ impl StoreReader {
         sizes.retain(|size| query.size_ms.is_none_or(|asked| asked == *size));
         sizes.reverse();
         Ok(RowPages { reader: self, query, sizes, after: None })
+    }
+
+    /// The window sizes there are rows of, rising, ms.
+    pub fn sizes(&self) -> Result<Vec<i64>, FileError> {
+        sizes(&self.conn).map_err(|e| FileError::of(&self.path, e))
+    }
+
+    /// The newest row of this size of each of the streams heard last, and how many streams were found: among the
+    /// newest 50 000 rows, whatever the store holds.
+    pub fn heard_last(&self, size_ms: i64, streams_max: usize) -> Result<(Vec<StoredRow>, usize), FileError> {
+        self.heard(size_ms, streams_max).map_err(|e| FileError::of(&self.path, e))
+    }
+
+    fn heard(&self, size_ms: i64, streams_max: usize) -> rusqlite::Result<(Vec<StoredRow>, usize)> {
+        // The index by time holds all that the inner question names: no body is read for it.
+        let mut streams = self.conn.prepare_cached(
+            "SELECT stream_id, MAX(t_start) AS newest FROM (
+                 SELECT stream_id, t_start FROM row WHERE size_ms = ?1 ORDER BY t_start DESC LIMIT ?2)
+             GROUP BY stream_id ORDER BY newest DESC, stream_id",
+        )?;
+        let named = streams.query_map(params![size_ms, HEARD_ROWS], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let named: Vec<(String, i64)> = named.collect::<rusqlite::Result<_>>()?;
+        let mut newest = Vec::new();
+        for (stream_id, t_start) in named.iter().take(streams_max) {
+            let key = RowKey { stream_id: stream_id.clone(), span: WindowSpan::of(*t_start, size_ms) };
+            newest.extend(get(&self.conn, &key)?);
+        }
+        Ok((newest, named.len()))
     }
 }
 

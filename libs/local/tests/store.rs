@@ -100,6 +100,10 @@ fn questions_choose_by_stream_size_time_and_newest() {
     assert_eq!(timed.len(), 6);
     let latest = all(RowQuery { latest: true, size_ms: Some(5_000), ..RowQuery::default() });
     assert_eq!(latest, ["a", "b", "c"].map(|s| (s.to_owned(), 5_000, 15_000)).to_vec());
+    let (heard, total) = store.heard_last(5_000, 2).unwrap();
+    let heard: Vec<_> =
+        heard.iter().map(|row| (row.row.stream_id.as_str(), row.row.span.t_start())).collect();
+    assert_eq!((heard, total), (vec![("a", 15_000), ("b", 15_000)], 3));
     let one = all(RowQuery { latest: true, stream: Some("c".into()), ..RowQuery::default() });
     assert_eq!(one.len(), 2);
 }

@@ -16,12 +16,24 @@ pub enum Topic {
     Interest,
     /// Snapshots of watched streams. The partition is the gateway's, not the stream's; nothing commits with it.
     Frames,
+    /// What models say of windows.
+    Scores,
+    /// Rules that began or ceased to hold.
+    Alerts,
 }
 
 impl Topic {
     /// Every topic, in order.
-    pub const ALL: &'static [Self] =
-        &[Self::Events, Self::Windows, Self::Dlq, Self::Marks, Self::Interest, Self::Frames];
+    pub const ALL: &'static [Self] = &[
+        Self::Events,
+        Self::Windows,
+        Self::Dlq,
+        Self::Marks,
+        Self::Interest,
+        Self::Frames,
+        Self::Scores,
+        Self::Alerts,
+    ];
 
     /// The name without prefix, e.g. `events`.
     pub const fn as_str(self) -> &'static str {
@@ -32,6 +44,8 @@ impl Topic {
             Self::Marks => "marks",
             Self::Interest => "interest",
             Self::Frames => "frames",
+            Self::Scores => "scores",
+            Self::Alerts => "alerts",
         }
     }
 }

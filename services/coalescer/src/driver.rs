@@ -23,6 +23,10 @@ use std::collections::BTreeMap;
 
 /// Every reason to wake.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, on the stack; a box would be an allocation per poll"
+)]
 pub enum Input<'a> {
     /// The log says something.
     Log(LogInput<'a>),

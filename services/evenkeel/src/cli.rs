@@ -29,6 +29,8 @@ enum Command {
     Coalescer(service::Args),
     /// The sink service of a cluster: rows go to ScyllaDB or Cassandra
     Sink(service::Args),
+    /// The gateway of a cluster: live frames to browsers, over WebSocket and server-sent events
+    Gateway(service::Args),
     #[command(subcommand)]
     Topics(setup::TopicsCommand),
     #[command(subcommand)]
@@ -68,6 +70,7 @@ impl Cli {
             Command::Ingest(args) => service::execute(Service::Ingest, &args),
             Command::Coalescer(args) => service::execute(Service::Coalescer, &args),
             Command::Sink(args) => service::execute(Service::Sink, &args),
+            Command::Gateway(args) => service::execute(Service::Gateway, &args),
             Command::Topics(command) => setup::topics(&command),
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),

@@ -5,6 +5,7 @@
 
 use crate::config::ClusterConfig;
 use crate::failure::Failure;
+use crate::live::{CqlHistory, KafkaSource, pages};
 use evenkeel_chassis::admin::Admin;
 use evenkeel_chassis::backoff::Backoff;
 use evenkeel_chassis::drain::{Cause, Drain};
@@ -12,7 +13,8 @@ use evenkeel_chassis::exit::Exit;
 use evenkeel_chassis::health::{Condition, Health};
 use evenkeel_chassis::{memory, signals};
 use evenkeel_coalescer as coalescer;
-use evenkeel_cql::CqlRows;
+use evenkeel_cql::{CqlReader, CqlRows};
+use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
 use evenkeel_kafka::{KafkaAppender, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
@@ -160,6 +162,33 @@ impl Process {
         let outcome = self.run_all(workers, &run);
         self.telemetry.shutdown(self.flush); // the last spans and metrics
         outcome
+    }
+
+    /// The gateway over Kafka and the CQL store until the drain is done.
+    pub fn gateway(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+        let refused =
+            |e: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("gateway cannot start: {e}"));
+        let name = format!("evenkeel-gateway-{}", self.instance);
+        let mut section = config.gateway.clone();
+        if section.instance.is_empty() {
+            section.instance.clone_from(&self.instance);
+        }
+        let source = KafkaSource::connect(&config.kafka, section.partition, &name)?;
+        let history = CqlHistory(CqlReader::open(&config.cql)?);
+        let edges = gateway::Edges {
+            emitter: self.telemetry.emitter().clone(),
+            ready: self.ready.clone(),
+            source: Box::new(source),
+            histories: vec![Box::new(history)],
+            pages: pages::PAGES.to_vec(),
+            metrics_text: None,
+        };
+        let listening = self.runtime.block_on(gateway::Gateway::new(section, edges));
+        let gateway = listening.map_err(|e| refused(&e))?;
+        println!("live     http://{}/", gateway.address());
+        let served = self.runtime.block_on(gateway.run(&self.drain));
+        self.telemetry.shutdown(self.flush);
+        served.map(|()| Exit::Ok).map_err(|e| Failure::new(Exit::Internal, format!("gateway stopped: {e}")))
     }
 
     fn writer(&self, service: &str, index: usize) -> String {

@@ -23,13 +23,14 @@ const KAFKA: &str = "kafka";
 /// Name of the section of the CQL store.
 const CQL: &str = "cql";
 /// Every section a configuration file may have.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
     process::SECTION,
     LOCAL,
     evenkeel_ingest::SERVICE,
     coalescer::SERVICE,
     sink::SERVICE,
     evenkeel_scorer::SERVICE,
+    evenkeel_gateway::SERVICE,
     KAFKA,
     CQL,
 ];
@@ -73,6 +74,8 @@ pub struct ServerConfig {
     pub local: LocalOptions,
     /// Section `[ingest]`.
     pub ingest: evenkeel_ingest::Config,
+    /// Section `[gateway]`.
+    pub gateway: evenkeel_gateway::Config,
     /// The other services' sections.
     pub services: Services,
 }
@@ -140,10 +143,13 @@ impl Config {
 }
 
 /// What a demo sets otherwise: ports nobody else has, no line per start above the view.
-const DEMO: [Change; 3] = [
+const DEMO: [Change; 5] = [
     (process::SECTION, &["admin", "listen"], "127.0.0.1:0"),
     (process::SECTION, &["log", "filter"], "warn"),
     (evenkeel_ingest::SERVICE, &["listen"], "127.0.0.1:0"),
+    (evenkeel_gateway::SERVICE, &["listen"], "127.0.0.1:0"),
+    // Nobody waits for the end of a demo; its pages find no other instance.
+    (evenkeel_gateway::SERVICE, &["drain-spread"], "100ms"),
 ];
 
 impl ServerConfig {
@@ -161,11 +167,13 @@ impl ServerConfig {
         let default = |section, text| default_with(changes, section, text);
         let process = default(process::SECTION, process::DEFAULT_TOML);
         let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
+        let gateway = default(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML);
         let local = sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options();
         Ok(Self {
             process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
             local: LocalOptions { wait_for_room: true, ..local },
             ingest: sources.load(evenkeel_ingest::SERVICE, &ingest)?.config,
+            gateway: sources.load(evenkeel_gateway::SERVICE, &gateway)?.config,
             services: Services {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
                 sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
@@ -185,6 +193,8 @@ pub struct ClusterConfig {
     pub cql: CqlConfig,
     /// Section `[ingest]`.
     pub ingest: evenkeel_ingest::Config,
+    /// Section `[gateway]`.
+    pub gateway: evenkeel_gateway::Config,
     /// Section `[coalescer]`.
     pub coalescer: coalescer::Config,
     /// Section `[sink]`.
@@ -201,6 +211,7 @@ impl ClusterConfig {
             kafka: sources.load(KAFKA, &kafka)?.config,
             cql: sources.load(CQL, &cql)?.config,
             ingest: sources.load(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML)?.config,
+            gateway: sources.load(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML)?.config,
             coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
             sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
         })
@@ -345,7 +356,7 @@ mod tests {
         let error = Overrides::checked(sources).unwrap_err().to_string();
         assert!(
             error.contains("coalesce")
-                && error.contains("process, local, ingest, coalescer, sink, scorer, kafka, cql"),
+                && error.contains("process, local, ingest, coalescer, sink, scorer, gateway, kafka, cql"),
             "{error}"
         );
     }

@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod file;
 mod human;
+mod live;
 mod machine;
 mod progress;
 mod server;

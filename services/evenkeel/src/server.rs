@@ -1,20 +1,22 @@
-//! One machine that serves: ingest, coalescer, sink and the admin endpoints in this process, over the embedded
-//! log and store. `run` and `demo` are this.
+//! One machine that serves: ingest, coalescer, sink, gateway and the admin endpoints in this process, over the
+//! embedded log and store. `run` and `demo` are this.
 //!
 //! Owns: the order of start and stop. Start: log, services, ingest last. Stop: ingest first, so that everything
 //! acknowledged is consumed; then the coalescer, then the sink.
 
 use crate::config::ServerConfig;
 use crate::failure::Failure;
+use crate::live::{LocalHistory, LocalSource, pages};
 use crate::machine::{LOG_SYSTEM, Machine};
 use evenkeel_chassis::admin::Admin;
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::exit::Exit;
-use evenkeel_chassis::health::Health;
+use evenkeel_chassis::health::{Condition, Health};
 use evenkeel_chassis::{memory, signals};
+use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
 use evenkeel_local::Local;
-use evenkeel_telemetry::{LogTo, Telemetry};
+use evenkeel_telemetry::{Emitter, LogTo, Telemetry};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +32,8 @@ pub struct Server {
     pub machine: Machine,
     /// Where ingest listens.
     pub ingest: SocketAddr,
+    /// Where the gateway serves pages and frames.
+    pub gateway: SocketAddr,
     /// Where `/metrics`, `/livez` and `/readyz` are.
     pub admin: SocketAddr,
     /// Begins when the process is to leave.
@@ -39,6 +43,7 @@ pub struct Server {
     telemetry: Telemetry,
     flush: Duration,
     serving: JoinHandle<Result<(), evenkeel_ingest::RunError>>,
+    showing: JoinHandle<Result<(), gateway::RunError>>,
 }
 
 impl Server {
@@ -75,6 +80,8 @@ impl Server {
             RandomState::new().build_hasher().finish(),
             process.drain_grace.duration(),
         )?;
+        let shown = health.condition("gateway");
+        let gateway = runtime.block_on(live(&local, config, telemetry.emitter(), shown))?;
         let mut edges = Edges::system(telemetry.emitter().clone(), ready, LOG_SYSTEM);
         edges.reread = reread;
         let appender = Box::new(local.appender());
@@ -83,19 +90,34 @@ impl Server {
         let admin = runtime
             .block_on(Admin::bind(&process.admin, health, metrics, drain.clone()))
             .map_err(|e| Failure::new(Exit::Usage, format!("the admin endpoints cannot start: {e}")))?;
-        let (at, admin_at) = (ingest.address(), admin.address());
+        let (at, shown_at, admin_at) = (ingest.address(), gateway.address(), admin.address());
         runtime.spawn(admin.serve());
         let until = drain.clone();
         let serving = runtime.spawn(async move { ingest.run(&until).await });
+        let until = drain.clone();
+        let showing = runtime.spawn(async move { gateway.run(&until).await });
         drop(inside);
         let flush = process.telemetry.flush_timeout.duration();
-        Ok(Self { local, machine, ingest: at, admin: admin_at, drain, runtime, telemetry, flush, serving })
+        Ok(Self {
+            local,
+            machine,
+            ingest: at,
+            gateway: shown_at,
+            admin: admin_at,
+            drain,
+            runtime,
+            telemetry,
+            flush,
+            serving,
+            showing,
+        })
     }
 
     /// Serves until a signal, or until a service fails; then stops in good order.
     pub fn serve(self) -> Result<Exit, Failure> {
         let drain = self.drain.clone();
-        while !drain.is_draining() && !self.machine.has_failed() && !self.serving.is_finished() {
+        let ended = |server: &Self| server.serving.is_finished() || server.showing.is_finished();
+        while !drain.is_draining() && !self.machine.has_failed() && !ended(&self) {
             std::thread::sleep(Duration::from_millis(50));
         }
         drain.begin(Cause::Failed);
@@ -106,13 +128,40 @@ impl Server {
     pub fn stop(self) -> Result<Exit, Failure> {
         self.drain.begin(Cause::Finished);
         let served = self.runtime.block_on(self.serving);
+        let shown = self.runtime.block_on(self.showing);
         let stopped = self.machine.stop();
         self.telemetry.shutdown(self.flush);
         stopped?;
+        match shown {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(Failure::new(Exit::Internal, format!("gateway stopped: {error}"))),
+            Err(error) => return Err(Failure::new(Exit::Internal, format!("gateway panicked: {error}"))),
+        }
         match served {
             Ok(Ok(())) => Ok(Exit::Ok),
             Ok(Err(error)) => Err(Failure::new(Exit::Internal, format!("ingest stopped: {error}"))),
             Err(error) => Err(Failure::new(Exit::Internal, format!("ingest panicked: {error}"))),
         }
     }
+}
+
+/// The gateway over the embedded log and store.
+async fn live(
+    local: &Local,
+    config: &ServerConfig,
+    emitter: &Emitter,
+    ready: Condition,
+) -> Result<gateway::Gateway, Failure> {
+    let refused =
+        |e: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("the gateway cannot start: {e}"));
+    let metrics = emitter.metrics().clone();
+    let edges = gateway::Edges {
+        emitter: emitter.clone(),
+        ready,
+        source: Box::new(LocalSource::open(local, config.gateway.partition).map_err(|e| refused(&e))?),
+        histories: vec![Box::new(LocalHistory::open(local).map_err(|e| refused(&e))?)],
+        pages: pages::PAGES.to_vec(),
+        metrics_text: Some(Box::new(move || metrics.render().unwrap_or_default())),
+    };
+    gateway::Gateway::new(config.gateway.clone(), edges).await.map_err(|e| refused(&e))
 }

@@ -6,8 +6,8 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use evenkeel_codec::schema;
 use evenkeel_model::{
-    EventBatch, FieldStats, Frame, FrameKind, FrameWindow, Interest, LateRecord, Mark, SeqRange, Series,
-    StoredRow, WindowRow, WindowSpan,
+    Alert, EventBatch, FieldStats, Frame, FrameKind, FrameWindow, Interest, LateRecord, Mark, Score,
+    SeqRange, Series, StoredRow, WindowRow, WindowSpan,
 };
 
 /// What the library reads from a record of ours; its header must name `of`, and it must end where the
@@ -281,5 +281,43 @@ pub fn frame(frame: &Frame) -> Value {
         ("to_ms", Value::Long(frame.to_ms)),
         ("series", Value::Array(frame.series.iter().map(series).collect())),
         ("windows", Value::Array(frame.windows.iter().map(frame_window).collect())),
+    ])
+}
+
+pub fn score(score: &Score) -> Value {
+    let WindowSpan { size_ms, window_id } = score.span;
+    record(vec![
+        ("stream_id", text(&score.stream_id)),
+        ("size_ms", Value::Long(size_ms)),
+        ("window_id", Value::Long(window_id)),
+        ("t_start", Value::TimestampMillis(window_id * size_ms)),
+        ("t_end", Value::TimestampMillis(window_id * size_ms + size_ms)),
+        ("event_ts", optional(score.event.map(|event| Value::TimestampMillis(event.ts)))),
+        ("event_seq", optional(score.event.and_then(|event| event.seq).map(unsigned))),
+        ("model", text(&score.model)),
+        ("version", text(&score.version)),
+        ("shadow", Value::Boolean(score.shadow)),
+        ("score", Value::Double(score.score)),
+        ("threshold", optional(score.threshold.map(Value::Double))),
+        ("prediction", Value::Boolean(score.prediction)),
+        ("last_arrival", Value::TimestampMillis(score.last_arrival)),
+    ])
+}
+
+pub fn alert(alert: &Alert) -> Value {
+    let symbol = |index: usize, name: &str| Value::Enum(index as u32, name.to_owned());
+    record(vec![
+        ("stream_id", text(&alert.stream_id)),
+        ("id", text(&alert.id)),
+        ("action", symbol(alert.action.index(), alert.action.as_str())),
+        ("cause", symbol(alert.cause.index(), alert.cause.as_str())),
+        ("rule", text(&alert.rule)),
+        ("severity", symbol(alert.severity.index(), alert.severity.as_str())),
+        ("field", text(&alert.field)),
+        ("value", Value::Double(alert.value)),
+        ("threshold", Value::Double(alert.threshold)),
+        ("size_ms", Value::Long(alert.size_ms)),
+        ("t_start", Value::TimestampMillis(alert.t_start)),
+        ("since", Value::TimestampMillis(alert.since)),
     ])
 }

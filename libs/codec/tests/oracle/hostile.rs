@@ -3,9 +3,9 @@
 
 use crate::values;
 use evenkeel_codec::{
-    DecodeError, decode_batch, decode_frame, decode_interest, decode_mark, decode_row_head, decode_stored,
-    decode_window_record, encode_batch, encode_frame, encode_interest, encode_late, encode_mark, encode_row,
-    encode_stored, schema,
+    DecodeError, decode_alert, decode_batch, decode_frame, decode_interest, decode_mark, decode_row_head,
+    decode_score, decode_stored, decode_window_record, encode_alert, encode_batch, encode_frame,
+    encode_interest, encode_late, encode_mark, encode_row, encode_score, encode_stored, schema,
 };
 use evenkeel_model::{BatchError, EventBatch, FieldColumn, StreamIdError};
 use proptest::prelude::*;
@@ -23,6 +23,8 @@ fn read_as_anything(record: &[u8]) {
     let _ = decode_stored(record);
     let _ = decode_interest(record);
     let _ = decode_frame(record);
+    let _ = decode_score(record);
+    let _ = decode_alert(record);
 }
 
 fn records() -> impl Strategy<Value = Vec<u8>> {
@@ -39,6 +41,8 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
         values::stored().prop_map(|stored| written(stored, encode_stored)),
         values::interest().prop_map(|interest| written(interest, encode_interest)),
         values::frame().prop_map(|frame| written(frame, encode_frame)),
+        values::score().prop_map(|score| written(score, encode_score)),
+        values::alert().prop_map(|alert| written(alert, encode_alert)),
     ]
 }
 

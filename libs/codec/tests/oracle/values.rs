@@ -1,12 +1,14 @@
 //! Random values of the model: any shape the contract allows, with small and extreme numbers.
 
 use evenkeel_model::{
-    ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, Frame, FrameFlag, FrameKind, FrameStats,
-    FrameWindow, Interest, LateRecord, Mark, SeqRange, Series, StoredRow, Want, WindowRow, WindowSpan,
+    Alert, AlertAction, AlertCause, AlertSeverity, ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats,
+    Frame, FrameFlag, FrameKind, FrameStats, FrameWindow, Interest, LateRecord, Mark, Score, ScoredEvent,
+    SeqRange, Series, StoredRow, Want, WindowRow, WindowSpan,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// Finite, and all kinds of it.
 pub fn number() -> impl Strategy<Value = f64> {
@@ -130,8 +132,8 @@ fn stats() -> impl Strategy<Value = Vec<FieldStats>> {
 }
 
 pub fn row() -> impl Strategy<Value = WindowRow> {
-    let closed_by = proptest::sample::select(ClosedBy::ALL);
-    let dropped = btree_map(proptest::sample::select(DropReason::ALL), 1..u64::MAX, 0..7);
+    let closed_by = select(ClosedBy::ALL);
+    let dropped = btree_map(select(DropReason::ALL), 1..u64::MAX, 0..7);
     let head = (stream_id(), span(), closed_by, any::<[i64; 3]>(), any::<u64>());
     (head, seqs(), dropped, stats(), option::of(batch())).prop_map(
         |(
@@ -189,7 +191,7 @@ pub fn stored() -> impl Strategy<Value = StoredRow> {
 }
 
 fn kind() -> impl Strategy<Value = FrameKind> {
-    proptest::sample::select(FrameKind::ALL)
+    select(FrameKind::ALL)
 }
 
 pub fn interest() -> impl Strategy<Value = Interest> {
@@ -234,7 +236,7 @@ fn frame_window() -> impl Strategy<Value = FrameWindow> {
         };
         named.into_iter().map(field).collect()
     });
-    let closed_by = option::of(proptest::sample::select(ClosedBy::ALL));
+    let closed_by = option::of(select(ClosedBy::ALL));
     (any::<[i64; 2]>(), closed_by, any::<[u64; 2]>(), stats).prop_map(
         |([size_ms, t_start], closed_by, [count, missing], stats)| FrameWindow {
             size_ms,
@@ -248,7 +250,7 @@ fn frame_window() -> impl Strategy<Value = FrameWindow> {
 }
 
 pub fn frame() -> impl Strategy<Value = Frame> {
-    let flags = btree_set(proptest::sample::select(FrameFlag::ALL), 0..6);
+    let flags = btree_set(select(FrameFlag::ALL), 0..6);
     let head = (stream_id(), kind(), "[a-z0-9-]{1,20}", any::<[u64; 3]>(), any::<[i64; 4]>());
     let known = (option::of(any::<i64>()), option::of(any::<i64>()), option::of(any::<i64>()), number());
     (head, known, flags, points(), vec(frame_window(), 0..5)).prop_map(
@@ -278,4 +280,51 @@ pub fn frame() -> impl Strategy<Value = Frame> {
             windows,
         },
     )
+}
+
+pub fn score() -> impl Strategy<Value = Score> {
+    let event = option::of((any::<i64>(), option::of(any::<u64>())));
+    let event = event.prop_map(|event| event.map(|(ts, seq)| ScoredEvent { ts, seq }));
+    let names = (stream_id(), "[a-z0-9.-]{1,40}", "[0-9a-f]{1,16}");
+    let flags = (any::<bool>(), any::<bool>());
+    (names, span(), event, flags, number(), option::of(number()), any::<i64>()).prop_map(
+        |((stream_id, model, version), span, event, (shadow, prediction), score, threshold, last_arrival)| {
+            Score {
+                stream_id,
+                span,
+                event,
+                model,
+                version,
+                shadow,
+                score,
+                threshold,
+                prediction,
+                last_arrival,
+            }
+        },
+    )
+}
+
+pub fn alert() -> impl Strategy<Value = Alert> {
+    let words = (stream_id(), "[a-z/0-9]{1,60}", "[a-z]{1,20}", "[a-z.]{1,20}");
+    let (actions, causes) = (select(AlertAction::ALL), select(AlertCause::ALL));
+    let words_and = (words, actions, causes, select(AlertSeverity::ALL));
+    (words_and, number(), number(), any::<[i64; 3]>()).prop_map(|(symbols, value, threshold, times)| {
+        let ((stream_id, id, rule, field), action, cause, severity) = symbols;
+        let [size_ms, t_start, since] = times;
+        Alert {
+            stream_id,
+            id,
+            action,
+            cause,
+            rule,
+            severity,
+            field,
+            value,
+            threshold,
+            size_ms,
+            t_start,
+            since,
+        }
+    })
 }

@@ -5,3 +5,4 @@ mod machine;
 mod model;
 mod property;
 mod retention;
+mod tail;

@@ -85,6 +85,7 @@ impl Model {
             Topic::Events => Some(meta.map_or(position.offset, |m| m.replay_from.min(position.offset))),
             Topic::Windows => meta.map(|m| m.windows_from),
             Topic::Dlq | Topic::Marks | Topic::Interest | Topic::Frames => None,
+            Topic::Scores | Topic::Alerts => None,
         }
     }
 

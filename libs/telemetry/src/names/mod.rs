@@ -4,6 +4,7 @@
 //! stream id, a key or anything else a client chooses as a label.
 
 pub mod coalescer;
+pub mod gateway;
 pub mod ingest;
 pub mod process;
 pub mod sink;
@@ -15,7 +16,13 @@ mod tests {
     #[test]
     fn names_are_unique_well_formed_and_never_labelled_by_stream() {
         let mut seen = BTreeSet::new();
-        for list in [super::coalescer::ALL, super::ingest::ALL, super::process::ALL, super::sink::ALL] {
+        for list in [
+            super::coalescer::ALL,
+            super::gateway::ALL,
+            super::ingest::ALL,
+            super::process::ALL,
+            super::sink::ALL,
+        ] {
             for metric in list {
                 assert!(seen.insert(metric.name), "{} is declared twice", metric.name);
                 assert!(metric.name.starts_with("evenkeel.") || metric.name.starts_with("process."));

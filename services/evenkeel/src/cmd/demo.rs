@@ -74,6 +74,7 @@ pub fn execute(args: &Args) -> Result<Exit, Failure> {
         local: &server.local,
         machine: &server.machine,
         ingest: server.ingest,
+        gateway: server.gateway,
         admin: server.admin,
         log: tail,
         drain: server.drain.clone(),

@@ -19,8 +19,9 @@ pub fn execute(data: &DataDir, config: &ConfigArgs) -> Result<Exit, Failure> {
     // Whoever started this may have stopped reading: no reason to end.
     let _ = write!(
         std::io::stdout(),
-        "ingest   http://{}/v1/events\nmetrics  http://{}/metrics\ndata     {}   (evenkeel query windows --data-dir {2})\n",
+        "ingest   http://{}/v1/events\nlive     http://{}/\nmetrics  http://{}/metrics\ndata     {}   (evenkeel query windows --data-dir {3})\n",
         server.ingest,
+        server.gateway,
         server.admin,
         data.data_dir.display()
     );

@@ -1,4 +1,4 @@
-//! `evenkeel ingest`, `coalescer`, `sink`: one service of a cluster, over Kafka and the CQL store.
+//! `evenkeel ingest`, `coalescer`, `sink`, `gateway`: one service of a cluster, over Kafka and the CQL store.
 
 use crate::cli::ConfigArgs;
 use crate::cluster::Process;
@@ -25,6 +25,8 @@ pub enum Service {
     Coalescer,
     /// Rows to the store.
     Sink,
+    /// Live frames to browsers.
+    Gateway,
 }
 
 /// Runs a service until SIGTERM or SIGINT.
@@ -39,5 +41,6 @@ pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
         }
         Service::Coalescer => Process::start("coalescer", &config, THREADS)?.coalescer(&config),
         Service::Sink => Process::start("sink", &config, THREADS)?.sink(&config),
+        Service::Gateway => Process::start("gateway", &config, THREADS)?.gateway(&config),
     }
 }

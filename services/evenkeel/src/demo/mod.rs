@@ -90,6 +90,8 @@ pub struct Stage<'a> {
     pub machine: &'a Machine,
     /// Where ingest listens.
     pub ingest: SocketAddr,
+    /// Where the gateway serves its pages.
+    pub gateway: SocketAddr,
     /// Where the metrics are.
     pub admin: SocketAddr,
     /// The last log lines, if they are not printed.
@@ -118,7 +120,10 @@ pub fn run(
     let began = Instant::now();
     let mut screen = Screen {
         total: options.runs_for,
-        addresses: format!("POST http://{}/v1/events · GET http://{}/metrics", stage.ingest, stage.admin),
+        addresses: format!(
+            "see http://{}/ · POST http://{}/v1/events · GET http://{}/metrics",
+            stage.gateway, stage.ingest, stage.admin
+        ),
         devices,
         planned_bytes: stage.planned_bytes,
         ..Screen::default()

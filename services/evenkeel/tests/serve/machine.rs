@@ -108,7 +108,15 @@ fn a_second_process_on_the_same_directory_is_refused_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
     let second = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["run", "--set", "ingest.listen=127.0.0.1:0", "--set", "process.admin.listen=127.0.0.1:0"])
+        .args([
+            "run",
+            "--set",
+            "ingest.listen=127.0.0.1:0",
+            "--set",
+            "gateway.listen=127.0.0.1:0",
+            "--set",
+            "process.admin.listen=127.0.0.1:0",
+        ])
         .arg("--data-dir")
         .arg(dir.path())
         .output()
@@ -131,7 +139,15 @@ fn wrong_configuration_is_refused_with_the_key_and_what_is_allowed() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .args(["run", "--set", "ingest.listen=127.0.0.1:0", "--set", "process.admin.listen=127.0.0.1:0"])
+            .args([
+                "run",
+                "--set",
+                "ingest.listen=127.0.0.1:0",
+                "--set",
+                "gateway.listen=127.0.0.1:0",
+                "--set",
+                "process.admin.listen=127.0.0.1:0",
+            ])
             .args(["--set", set, "--data-dir"])
             .arg(dir.path())
             .output()

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod disk;
+mod live;
 mod log;
 mod machine;
 mod poison;

@@ -101,7 +101,15 @@ fn a_log_shorter_than_replay_from_is_counted_as_lost_or_refused() {
     drop(local);
 
     let refused = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["run", "--set", "ingest.listen=127.0.0.1:0", "--set", "process.admin.listen=127.0.0.1:0"])
+        .args([
+            "run",
+            "--set",
+            "ingest.listen=127.0.0.1:0",
+            "--set",
+            "gateway.listen=127.0.0.1:0",
+            "--set",
+            "process.admin.listen=127.0.0.1:0",
+        ])
         .args(["--set", "coalescer.cut-log=refuse", "--set", "coalescer.sizes=[\"1m\"]", "--data-dir"])
         .arg(dir.path())
         .output()

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const NDJSON: &str = "application/x-ndjson";
 
-const SETS: [&str; 6] = [
+const SETS: [&str; 7] = [
     "ingest.listen=127.0.0.1:0",
+    "gateway.listen=127.0.0.1:0",
     "process.admin.listen=127.0.0.1:0",
     "process.log.filter=error",
     "coalescer.interval=100ms",
@@ -22,6 +23,7 @@ const SETS: [&str; 6] = [
 pub struct Server {
     child: Child,
     pub ingest: String,
+    pub live: String,
     pub admin: String,
 }
 
@@ -44,8 +46,8 @@ impl Server {
             let rest = line.split_once("http://").unwrap().1;
             rest.split_once('/').unwrap().0.to_owned()
         };
-        let (ingest, admin) = (address("ingest"), address("metrics"));
-        Self { child, ingest, admin }
+        let (ingest, live, admin) = (address("ingest"), address("live"), address("metrics"));
+        Self { child, ingest, live, admin }
     }
 
     pub fn pid(&self) -> u32 {

@@ -41,6 +41,7 @@ impl Tail {
             windows: name(),
             marks: name(),
             dlq: name(),
+            clock: name(),
             ..TopicNames::default()
         };
         let config = KafkaConfig { topic_names, ..config.clone() };

@@ -9,6 +9,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/codec", &["model"], "bytes to and from the words"),
     ("libs/limits", &["model"], "verdicts over events"),
     ("libs/flush", &[], "counts bytes and items, whatever they are"),
+    ("libs/fanout", &[], "topics and bytes, whatever they hold"),
     ("libs/onnx", &[], "bytes and columns, whatever they mean"),
     ("libs/scoring", &["model", "onnx"], "a model over columns; features are those of window rows"),
     ("libs/window", &["model", "seam"], "the core; of the seam only the commit's metadata"),
@@ -34,6 +35,11 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         &["model", "seam", "codec", "window", "chassis", "telemetry"],
         "a service; late merge is window's",
     ),
+    (
+        "services/gateway",
+        &["model", "codec", "fanout", "chassis", "telemetry"],
+        "a service; log and store come by traits of its own, because it reads and keeps nothing",
+    ),
     ("services/scorer", &["onnx", "scoring", "chassis"], "a service; of files so far"),
     (
         "services/evenkeel",
@@ -51,6 +57,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
             "chassis",
             "telemetry",
             "ingest",
+            "gateway",
             "coalescer",
             "sink",
             "scorer",
@@ -100,6 +107,7 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
 /// Pure crates: no runtime, no IO, no clock, no random numbers. Each has a clippy.toml of its own (manifests.rs).
 pub const PURE: &[&str] = &[
     "libs/codec",
+    "libs/fanout",
     "libs/flush",
     "libs/limits",
     "libs/model",

@@ -1,0 +1,112 @@
+//! Of one machine: the embedded log and store.
+
+use super::{ALERTS_TAIL, TICKETS_MAX, records_of};
+use evenkeel_gateway::{Arrived, History, Listing, Question, Source, SourceError};
+use evenkeel_local::{FileError, Local, LocalAppender, LocalTail, RowQuery, StoreReader};
+use evenkeel_model::{Interest, StoredRow, Topic};
+use evenkeel_seam::{Appender as _, RecordRef};
+use std::time::Duration;
+
+/// The embedded log's tail.
+pub struct LocalSource {
+    tail: LocalTail,
+    appender: LocalAppender,
+    partitions: u32,
+    /// Where each partition of alerts begins, until it was told.
+    begins: Vec<(u32, u64)>,
+    tickets: u64,
+    open: usize,
+}
+
+impl LocalSource {
+    /// Reads `partition` of `frames`, and all alerts.
+    pub fn open(local: &Local, partition: u32) -> Result<Self, FileError> {
+        let mut tail = local.tail()?;
+        tail.follow(Topic::Frames, partition, 0);
+        let partitions = local.partitions();
+        let begins = (0..partitions).map(|p| (p, tail.follow(Topic::Alerts, p, ALERTS_TAIL))).collect();
+        Ok(Self { tail, appender: local.appender(), partitions, begins, tickets: 0, open: 0 })
+    }
+}
+
+impl Source for LocalSource {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Arrived<'_>)) -> Result<(), SourceError> {
+        for (partition, offset) in self.begins.drain(..) {
+            each(Arrived::AlertsBegin { partition, offset });
+        }
+        let mut hand_over = |topic: Topic, partition: u32, records: &[RecordRef<'_>]| {
+            records.iter().for_each(|record| hand(topic, partition, record, each));
+        };
+        self.tail.poll(wait, &mut hand_over).map_err(|error| SourceError(error.to_string()))
+    }
+
+    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError> {
+        let mut acks = Vec::new();
+        self.appender.acks(Duration::ZERO, &mut acks);
+        self.open -= acks.len().min(self.open);
+        if self.open >= TICKETS_MAX {
+            return Err(SourceError("the log does not take what is watched".into()));
+        }
+        self.tickets += 1;
+        let told = self.appender.append(&records_of(interests, self.partitions), self.tickets);
+        told.map_err(|error| SourceError(error.to_string()))?;
+        self.open += 1;
+        Ok(())
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+}
+
+/// A record, as the gateway takes it.
+pub(super) fn hand(topic: Topic, partition: u32, record: &RecordRef<'_>, each: &mut dyn FnMut(Arrived<'_>)) {
+    let Some(value) = record.value else { return };
+    match topic {
+        Topic::Frames => each(Arrived::Frame { value }),
+        Topic::Alerts => {
+            let (offset, timestamp_ms) = (record.offset, record.timestamp_ms);
+            each(Arrived::Alert { partition, offset, timestamp_ms, value });
+        }
+        _ => {}
+    }
+}
+
+/// The embedded store.
+pub struct LocalHistory(StoreReader);
+
+impl LocalHistory {
+    /// A reader of its own.
+    pub fn open(local: &Local) -> Result<Self, FileError> {
+        local.store().map(Self)
+    }
+
+    fn rows(&self, query: RowQuery) -> Result<Vec<StoredRow>, SourceError> {
+        let failed = |error: FileError| SourceError(error.to_string());
+        self.0.rows(query).and_then(|mut pages| pages.next_page()).map_err(failed)
+    }
+}
+
+impl History for LocalHistory {
+    fn newest(&mut self, question: &Question) -> Result<Vec<StoredRow>, SourceError> {
+        let query = RowQuery {
+            stream: Some(question.stream_id.clone()),
+            size_ms: Some(question.size_ms),
+            latest: true,
+            ..RowQuery::default()
+        };
+        let newest = self.rows(query.clone())?;
+        let Some(newest) = newest.last() else { return Ok(Vec::new()) };
+        let windows = question.rows_max.saturating_sub(1) as i64;
+        let from = newest.row.span.t_start().saturating_sub(windows.saturating_mul(question.size_ms));
+        self.rows(RowQuery { latest: false, from: Some(from), ..query })
+    }
+
+    fn streams(&mut self, streams_max: usize) -> Result<Listing, SourceError> {
+        let failed = |error: FileError| SourceError(error.to_string());
+        let sizes_ms = self.0.sizes().map_err(failed)?;
+        let Some(&size_ms) = sizes_ms.first() else { return Ok(Listing::default()) };
+        let (newest, total) = self.0.heard_last(size_ms, streams_max).map_err(failed)?;
+        Ok(Listing { newest, total, sizes_ms })
+    }
+}

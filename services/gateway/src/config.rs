@@ -1,0 +1,246 @@
+//! The configuration of the gateway. `default.toml` says why each value is what it is.
+//!
+//! Owns: the keys and the checks between them. Never: reads a file or the environment (chassis does).
+
+use crate::hall::HallSettings;
+use crate::interest::Manner;
+use crate::protocol::write::Terms;
+use evenkeel_chassis::units::{PositiveBytes, PositiveMs};
+use evenkeel_fanout::Settings;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The service's section in files, variables and `--set`.
+pub const SERVICE: &str = "gateway";
+/// Every key with its default.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// Keys of the gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The instance's name; empty = its address.
+    pub instance: String,
+    /// Its partition of `frames`.
+    pub partition: u32,
+    /// Most open connections.
+    pub connections_max: usize,
+    /// Origins beside its own.
+    pub origins: Vec<String>,
+    /// How long a drain is spread.
+    pub drain_spread: PositiveMs,
+    /// Per connection.
+    pub connection: Connection,
+    /// What a connection is sent.
+    pub session: Session,
+    /// What is looked at.
+    pub topics: Topics,
+    /// Totals.
+    pub summary: Summary,
+}
+
+/// Keys of `[connection]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Connection {
+    /// Longest wait for the next request's head.
+    pub head_timeout: PositiveMs,
+    /// Largest head.
+    pub head_max: PositiveBytes,
+    /// Longest time a client may leave what was written.
+    pub write_timeout: PositiveMs,
+    /// Longest wait for the first message.
+    pub init_timeout: PositiveMs,
+    /// A silent client is pinged after so long, and cut after twice that.
+    pub ping_every: PositiveMs,
+    /// Largest message of a client.
+    pub message_max: PositiveBytes,
+    /// Most bytes that the kernel holds unsent.
+    pub unsent_max: PositiveBytes,
+}
+
+/// Keys of `[session]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Session {
+    /// Between two paints.
+    pub tick: PositiveMs,
+    /// Most subscriptions of a message.
+    pub batch_max: usize,
+    /// Most subscriptions of a connection.
+    pub subscriptions_max: usize,
+    /// Most bytes of frames per second.
+    pub bytes_rate_max: PositiveBytes,
+    /// And at once.
+    pub bytes_burst: PositiveBytes,
+}
+
+/// Keys of `[topics]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Topics {
+    /// Most topics.
+    pub topics_max: usize,
+    /// How long one stays that nobody looks at.
+    pub linger: PositiveMs,
+    /// New ones per second.
+    pub new_rate: u32,
+    /// And at once.
+    pub new_burst: u32,
+    /// Points that are kept.
+    pub span: PositiveMs,
+    /// Without news for so long is stale.
+    pub stale_after: PositiveMs,
+    /// Frames per second that are asked for.
+    pub frame_hz: u32,
+    /// How long one record of interest counts.
+    pub interest_expiry: PositiveMs,
+    /// The windows that stand in for points of the past.
+    pub history_size: PositiveMs,
+    /// Most questions that wait for the store.
+    pub questions_max: usize,
+}
+
+/// Keys of `[summary]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Summary {
+    /// Between two.
+    pub every: PositiveMs,
+    /// Metrics of the services.
+    pub targets: Vec<String>,
+}
+
+/// Keys that do not fit together, or a number that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {got}: {why}")]
+pub struct ConfigMisfit {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub got: String,
+    /// Why that cannot work, and what can.
+    pub why: &'static str,
+}
+
+fn check(key: &'static str, got: impl ToString, fits: bool, why: &'static str) -> Result<(), ConfigMisfit> {
+    match fits {
+        true => Ok(()),
+        false => Err(ConfigMisfit { key, got: got.to_string(), why }),
+    }
+}
+
+/// Control messages that may wait for a connection: what the protocol says.
+const CONTROLS_MAX: usize = 32;
+
+impl Config {
+    /// Checks what a single key's type cannot.
+    pub fn check(&self) -> Result<(), ConfigMisfit> {
+        let counts = [
+            ("connections-max", self.connections_max, 1_000_000),
+            ("session.batch-max", self.session.batch_max, 10_000),
+            ("session.subscriptions-max", self.session.subscriptions_max, 10_000),
+            ("topics.topics-max", self.topics.topics_max, 10_000_000),
+            ("topics.new-rate", self.topics.new_rate as usize, 1_000_000),
+            ("topics.new-burst", self.topics.new_burst as usize, 1_000_000),
+            ("topics.frame-hz", self.topics.frame_hz as usize, 100),
+            ("topics.questions-max", self.topics.questions_max, 1_000_000),
+        ];
+        for (key, got, max) in counts {
+            check(key, got, (1..=max).contains(&got), "must be at least 1 and not absurdly large")?;
+        }
+        let tick = self.session.tick;
+        check("session.tick", tick, (20..=10_000).contains(&tick.ms()), "must be 20ms to 10s")?;
+        let head = self.connection.head_max;
+        check("connection.head-max", head, (8192..=1 << 20).contains(&head.bytes()), "must be 8KiB to 1MiB")?;
+        let message = self.connection.message_max;
+        let fits = (4096..=16 << 20).contains(&message.bytes());
+        check("connection.message-max", message, fits, "must be 4KiB to 16MiB")?;
+        let unsent = self.connection.unsent_max;
+        check("connection.unsent-max", unsent, unsent.bytes() <= 1 << 30, "must be at most 1GiB")?;
+        let expiry = self.topics.interest_expiry;
+        check("topics.interest-expiry", expiry, expiry.ms() >= 3000, "must be at least 3s")?;
+        let origin = |origin: &String| origin.contains("://") && !origin.ends_with('/');
+        let bad = self.origins.iter().find(|one| !origin(one)).cloned().unwrap_or_default();
+        check("origins", &bad, bad.is_empty(), "must look like https://ops.example, without a path")?;
+        for target in &self.summary.targets {
+            let fits = target.parse::<hyper::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http"));
+            check("summary.targets", target, fits, "must be http:// addresses of /metrics")?;
+        }
+        let instance = self.instance.len() <= 200 && !self.instance.chars().any(char::is_control);
+        check("instance", &self.instance, instance, "must be at most 200 bytes, without control characters")?;
+        let loopback = self.listen.ip().is_loopback();
+        let why = "without credentials anybody could look at every device: listen on 127.0.0.1, behind a proxy that asks for them";
+        check("listen", self.listen, loopback, why)
+    }
+
+    pub(crate) fn hall(&self, instance: &str) -> HallSettings {
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let (session, topics) = (&self.session, &self.topics);
+        let tick_ms = session.tick.ms();
+        HallSettings {
+            fanout: Settings {
+                tick_ms,
+                topics_max: topics.topics_max,
+                linger_ms: topics.linger.ms(),
+                subscriptions_max: session.subscriptions_max,
+                controls_max: CONTROLS_MAX,
+                bytes_per_tick: (session.bytes_rate_max.bytes().saturating_mul(tick_ms) / 1000).max(1),
+                bytes_burst: session.bytes_burst.bytes(),
+            },
+            manner: Manner {
+                gateway: instance.to_owned(),
+                partition: self.partition,
+                expiry_ms: ms(topics.interest_expiry.ms()),
+            },
+            new_topics: (topics.new_rate, topics.new_burst),
+            span_ms: ms(topics.span.ms()),
+            stale_after_ms: ms(topics.stale_after.ms()),
+            frame_hz: f64::from(topics.frame_hz),
+            history_size_ms: ms(topics.history_size.ms()),
+            instance: instance.to_owned(),
+            questions_max: topics.questions_max,
+        }
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            ping_ms: self.connection.ping_every.ms(),
+            batch_max: self.session.batch_max,
+            subscriptions_max: self.session.subscriptions_max,
+            message_bytes_max: usize::try_from(self.connection.message_max.bytes()).unwrap_or(usize::MAX),
+            tick_ms: self.session.tick.ms(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_together_and_misfits_are_named() {
+        let config: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        assert_eq!(config.check(), Ok(()));
+        for (key, value) in [
+            ("listen", "'0.0.0.0:80'"),
+            ("connections-max", "0"),
+            ("origins", "['ops.example']"),
+            ("session.tick", "'1ms'"),
+            ("connection.message-max", "'1KiB'"),
+            ("topics.interest-expiry", "'1s'"),
+            ("summary.targets", "['https://a/metrics']"),
+        ] {
+            let mut whole: toml::Table = DEFAULT_TOML.parse().unwrap();
+            let value = format!("v = {value}").parse::<toml::Table>().unwrap()["v"].clone();
+            match key.split_once('.') {
+                Some((section, key)) => whole[section].as_table_mut().unwrap().insert(key.to_owned(), value),
+                None => whole.insert(key.to_owned(), value),
+            };
+            let misfit = whole.try_into::<Config>().unwrap().check().unwrap_err();
+            assert_eq!(misfit.key, key, "{misfit}");
+        }
+    }
+}

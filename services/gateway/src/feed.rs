@@ -1,0 +1,111 @@
+//! The threads that read the log and ask the store.
+//!
+//! Owns: their loops. Never: ends because the log or the store is away: it is tried again, with a pause.
+
+use crate::content::devices::GLANCES_MAX;
+use crate::server::Server;
+use crate::source::{Arrived, Errand, History, Source, SourceError};
+use evenkeel_codec::{decode_alert, decode_frame};
+use evenkeel_telemetry::{Emitter, event};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+event! {
+    /// The log cannot be read or written.
+    struct LogAway<'a> WARN "gateway.log.away" "the log cannot be read or written for now; frames wait, and are said to be stale" {
+        values { why: &'a str }
+        limit("", 10_000);
+    }
+}
+
+event! {
+    /// The store does not answer.
+    struct StoreAway<'a> WARN "gateway.store.away" "the store does not answer; charts begin without their past" {
+        values { why: &'a str }
+        limit("", 10_000);
+    }
+}
+
+event! {
+    /// A record of the log cannot be read.
+    struct Unreadable<'a> WARN "gateway.record.unreadable" "a record of frames or alerts cannot be read; it is passed over" {
+        values { why: &'a str }
+        limit("", 10_000);
+    }
+}
+
+/// How long a poll waits: what is watched is said after it.
+const WAIT: Duration = Duration::from_millis(25);
+/// The pause after a failure.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Reads the tail until `stop`.
+pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Server, stop: &AtomicBool, emitter: &Emitter) {
+    while !stop.load(Ordering::Acquire) {
+        let now = shared.now();
+        let polled = source.poll(WAIT, &mut |arrived| take(&arrived, shared, emitter));
+        let interests = shared.hall().interests(now.1);
+        let told = if interests.is_empty() { Ok(()) } else { source.tell(&interests) };
+        if let Err(error) = polled.and(told) {
+            shared.meters.source_failed();
+            LogAway { why: &error.0 }.emit(emitter);
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn take(arrived: &Arrived<'_>, shared: &Server, emitter: &Emitter) {
+    match *arrived {
+        Arrived::Frame { value } => match decode_frame(value) {
+            Ok(frame) => shared.hall().frame(&frame, shared.now()),
+            Err(error) => Unreadable { why: &error.to_string() }.emit(emitter),
+        },
+        Arrived::AlertsBegin { partition, offset } => shared.hall().alerts.begin(partition, offset),
+        Arrived::Alert { partition, offset, timestamp_ms, value } => match decode_alert(value) {
+            Ok(alert) => {
+                let now_ms = shared.elapsed_ms();
+                shared.hall().alert((partition, offset, timestamp_ms), &alert, now_ms);
+            }
+            Err(error) => Unreadable { why: &error.to_string() }.emit(emitter),
+        },
+    }
+}
+
+/// Asks the store until `stop`. Several threads share the errands.
+pub(crate) fn ask_store(
+    mut history: Box<dyn History>,
+    errands: &Arc<Mutex<Receiver<Errand>>>,
+    shared: &Server,
+    stop: &AtomicBool,
+    emitter: &Emitter,
+) {
+    while !stop.load(Ordering::Acquire) {
+        let next = errands.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(WAIT);
+        let errand = match next {
+            Ok(errand) => errand,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if let Err(error) = run_errand(history.as_mut(), &errand, shared) {
+            shared.meters.source_failed();
+            StoreAway { why: &error.0 }.emit(emitter);
+            shared.hall().unanswered(errand, shared.elapsed_ms());
+        }
+    }
+}
+
+fn run_errand(history: &mut dyn History, errand: &Errand, shared: &Server) -> Result<(), SourceError> {
+    match errand {
+        Errand::Newest(question) => {
+            let rows = history.newest(question)?;
+            shared.hall().history(question, &rows, shared.now());
+        }
+        Errand::Streams => {
+            let listing = history.streams(GLANCES_MAX)?;
+            shared.hall().listing(&listing, shared.now());
+        }
+    }
+    Ok(())
+}
