@@ -4,6 +4,7 @@
 //! front does), chooses a partition (records name theirs), acknowledges a ticket before all its records.
 
 use crate::context::{MemberContext, trace_log};
+use crate::delivered::Delivered;
 use crate::native::{EventBell, OutTopics};
 use crate::registry::Registry;
 use crate::txn::headers_of;
@@ -123,8 +124,8 @@ impl ProducerContext for AppendContext {
     fn delivery(&self, result: &DeliveryResult<'_>, parcel: Box<Parcel>) {
         match &*parcel {
             Parcel::Record { ticket, place } => {
-                let failed = result.as_ref().err().map(|(error, _)| (*place, error.to_string()));
-                self.desk.settle(ticket, failed);
+                let failed = Delivered::of(result).failed();
+                self.desk.settle(ticket, failed.map(|why| (*place, why)));
             }
             Parcel::Heartbeat => {
                 let time = result.as_ref().map_err(|(error, _)| error.to_string()).and_then(append_time);

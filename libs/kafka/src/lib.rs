@@ -20,6 +20,7 @@ mod at_end;
 mod config;
 mod connect;
 mod context;
+mod delivered;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;

@@ -4,6 +4,7 @@
 //! producer; what it cannot send it counts.
 
 use crate::context::trace_log;
+use crate::delivered::Delivered;
 use crate::wake::Waker;
 use crate::{ConnectError, KafkaConfig};
 use evenkeel_seam::{LogInput, Outputs};
@@ -53,7 +54,7 @@ impl ProducerContext for SendContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.progress.settle(result.is_err());
+        self.progress.settle(Delivered::of(result).failed().is_some());
     }
 }
 

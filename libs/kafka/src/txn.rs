@@ -4,6 +4,7 @@
 //! a commit whose outcome is unknown is neither reported as done nor as undone.
 
 use crate::context::trace_log;
+use crate::delivered::Delivered;
 use crate::error::{Class, classify};
 use crate::native::OutTopics;
 use crate::registry::Registry;
@@ -42,8 +43,8 @@ const SERVE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Landed {
     /// The offset after the last record, per topic (as its index) and partition.
     ends: BTreeMap<(usize, i32), u64>,
-    /// The first refusal.
-    error: Option<KafkaError>,
+    /// The first record that is not known to lie in the log.
+    refused: Option<Delivered>,
 }
 
 /// Context of the transactional producer: notes the delivery reports.
@@ -73,14 +74,14 @@ impl ProducerContext for TxnContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, topic: usize) {
         let mut landed = self.landed();
-        match result {
-            Ok(message) => {
-                let end = message.offset().max(-1) + 1;
-                let known = landed.ends.entry((topic, message.partition())).or_default();
-                *known = (*known).max(end as u64);
+        let (Ok(record) | Err((_, record))) = result;
+        match Delivered::of(result) {
+            Delivered::At(offset) => {
+                let known = landed.ends.entry((topic, record.partition())).or_default();
+                *known = (*known).max(offset + 1);
             }
-            Err((error, _)) => {
-                landed.error.get_or_insert_with(|| error.clone());
+            refused => {
+                landed.refused.get_or_insert(refused);
             }
         }
     }
@@ -328,14 +329,13 @@ impl Transactions {
             self.serve();
             std::thread::sleep(DRAIN_STEP);
         }
-        match self.producer.context().landed().error.take() {
-            None => Ok(()),
-            Some(error) => match classify(&error) {
-                Class::Fenced => Err(Failed { class: Class::Fenced, error: error.to_string() }),
-                // The refusal of a record is the transaction's end, whatever it was.
-                _ => Err(Failed { class: Class::Abort, error: error.to_string() }),
-            },
-        }
+        let Some(refused) = self.producer.context().landed().refused.take() else { return Ok(()) };
+        // The refusal of a record is the transaction's end, whatever it was.
+        let class = match &refused {
+            Delivered::Failed(error) if classify(error) == Class::Fenced => Class::Fenced,
+            _ => Class::Abort,
+        };
+        Err(Failed { class, error: refused.failed().unwrap_or_default() })
     }
 
     /// The offsets with the way back, the ends of the outputs from where they landed.
