@@ -8,6 +8,7 @@ use crate::error::{OpenError, ReadError, SpillError};
 use crate::filler::fill;
 use crate::options::SpoolOptions;
 use crate::source::Source;
+use crate::spill::Left;
 use crate::spool::Spool;
 use crate::view::{AsyncSpoolReader, SpoolReader};
 use bytes::Bytes;
@@ -239,7 +240,7 @@ impl SpoolBuffer {
     /// As [`Self::spill`].
     pub fn spill_blocking(&self) -> Result<u64, SpillError> {
         self.spool().gate.core().seal_tail();
-        self.spool().spill(0)
+        self.spool().spill(0, Left::Free)
     }
 
     /// A view with a cursor of its own: [`std::io::Read`] and [`std::io::Seek`].

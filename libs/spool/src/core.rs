@@ -13,7 +13,7 @@
 use crate::error::ReadError;
 use crate::options::Fill;
 use crate::waiters::{Ticket, Waiters};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -57,6 +57,9 @@ pub(crate) struct Core {
     /// First byte and content; each begins where the one before ended, the first at `disk_end`.
     pages: VecDeque<(u64, Bytes)>,
     pages_bytes: u64,
+    /// Pages whose content is on disk and which nobody reads any more: the next ones to be filled. An allocator that
+    /// gets a page on one thread and gives it back on another keeps twice as much.
+    spares: Vec<BytesMut>,
     tail: Vec<u8>,
     filled: u64,
     end: Option<End>,
@@ -75,6 +78,7 @@ impl Core {
             disk_end: 0,
             pages: VecDeque::new(),
             pages_bytes: 0,
+            spares: Vec::new(),
             tail: Vec::new(),
             filled: 0,
             end: None,
@@ -218,6 +222,7 @@ impl Core {
         if self.end.is_none() {
             self.end = Some(end);
             self.seal_tail();
+            self.drop_spares();
             self.filler = None;
         }
         self.waiters.all()
@@ -250,6 +255,24 @@ impl Core {
         }
     }
 
+    /// Keeps a page that has left for the next that is filled, unless the stream is over.
+    pub(crate) fn keep_spare(&mut self, mut page: BytesMut) {
+        if self.end.is_none() && page.capacity() >= self.page_bytes {
+            page.clear();
+            self.spares.push(page);
+        }
+    }
+
+    /// A page to fill, empty.
+    pub(crate) fn take_spare(&mut self) -> Option<BytesMut> {
+        self.spares.pop()
+    }
+
+    /// Gives the memory of spare pages back.
+    pub(crate) fn drop_spares(&mut self) {
+        self.spares = Vec::new();
+    }
+
     /// Forgets all content: nobody can read it any more.
     pub(crate) fn clear(&mut self) {
         *self = Self { end: self.end.take(), ..Self::new(self.page_bytes, Fill::OnDemand) };
@@ -272,9 +295,14 @@ impl Core {
         self.pages_bytes
     }
 
+    /// Bytes of whole pages in memory, be they full or spare.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.pages_bytes + self.spares.iter().map(|page| page.capacity() as u64).sum::<u64>()
+    }
+
     /// Bytes held in memory for content, the reserve of the tail with it.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.pages_bytes + self.tail.capacity() as u64
+        self.held_bytes() + self.tail.capacity() as u64
     }
 
     /// How it ended, if it did.

@@ -133,11 +133,17 @@ pub(crate) fn read_cached(disk: &dyn Disk, file: &File, buf: &mut [u8], offset: 
     at
 }
 
+/// The most that one call writes, bytes. A file system that keeps large folios asks for as much contiguous memory as a
+/// call writes, and where memory is fragmented that search costs more than the copy: 1 GiB in calls of 1 MiB took 0.3
+/// to 3.6 s, in calls of 64 KiB 0.4 to 0.6 s.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
 /// Writes all of `bytes` at `offset`.
 pub(crate) fn write_whole(disk: &dyn Disk, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut at = 0;
     while at < bytes.len() {
-        match disk.write_at(file, &bytes[at..], offset + at as u64) {
+        let some = &bytes[at..bytes.len().min(at + WRITE_BYTES_MAX)];
+        match disk.write_at(file, some, offset + at as u64) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => at += written,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}

@@ -5,14 +5,16 @@
 //! waits for the source, all that came is published.
 
 use crate::core::{End, Wanted};
-use crate::error::ReadError;
+use crate::error::{ReadError, SpillError};
 use crate::source::Source;
+use crate::spill::Left;
 use crate::spool::{Spool, WORKING_PAGES};
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::task::JoinHandle;
 
 /// The most that is moved to disk at once, bytes: enough for a hop to a blocking thread to pay.
 const SPILL_BYTES_MAX: u64 = 1 << 20;
@@ -28,13 +30,16 @@ pub(crate) async fn fill(spool: Arc<Spool>, mut source: Source) {
     drop(guard);
 }
 
+/// A spill under way beside the filling.
+type Spilling = Option<JoinHandle<Result<u64, SpillError>>>;
+
 async fn pull(spool: &Arc<Spool>, source: &mut Source) -> End {
     let first = spool.size_hint.unwrap_or(FIRST_BYTES).clamp(1, spool.limits.page as u64);
     let first = usize::try_from(first).unwrap_or(spool.limits.page);
-    let mut scratch = BytesMut::new();
+    let (mut scratch, mut spilling) = (BytesMut::new(), None);
     loop {
         let wanted = poll_fn(|context| spool.gate.poll_wanted(context)).await;
-        if let Err(error) = make_room(spool).await {
+        if let Err(error) = make_room(spool, &mut scratch, &mut spilling).await {
             return End::Failed(error);
         }
         let came = poll_fn(|context| gather(context, source, &mut scratch, wanted, first)).await;
@@ -83,21 +88,42 @@ fn publish(spool: &Spool, scratch: &mut BytesMut) {
     }
 }
 
-/// Spills until there is room for one more page, in this buffer's own limit and in the account.
-async fn make_room(spool: &Arc<Spool>) -> Result<(), ReadError> {
+/// Spills until there is room for one more page, in this buffer's own limit and in the account. Once a stream is too
+/// long for memory its pages are written beside its filling, which then seldom waits for the disk.
+async fn make_room(
+    spool: &Arc<Spool>,
+    scratch: &mut BytesMut,
+    spilling: &mut Spilling,
+) -> Result<(), ReadError> {
     let page = spool.limits.page as u64;
     let working = WORKING_PAGES * page;
     // Not all at once: the newest pages are those that readers are at.
     let step = (spool.limits.memory / 4).clamp(page, SPILL_BYTES_MAX.max(page));
+    let spill = |pages: u64| {
+        let spiller = Arc::clone(spool);
+        tokio::task::spawn_blocking(move || spiller.spill(pages.saturating_sub(step), Left::Reuse))
+    };
     loop {
-        let pages = spool.gate.core().pages_bytes();
-        let fits = pages.saturating_add(working) <= spool.limits.memory;
+        let (held, pages, on_disk) = {
+            let mut core = spool.gate.core();
+            if scratch.capacity() == 0 {
+                *scratch = core.take_spare().unwrap_or_default();
+            }
+            (core.held_bytes(), core.pages_bytes(), core.disk_bytes() > 0)
+        };
+        let fits = held.saturating_add(working) <= spool.limits.memory;
         // Without a page to spill there is nothing to do: the working pages are charged from the start.
         if pages == 0 || fits && spool.account.set_memory(spool.memory_needed()) {
-            return Ok(());
+            if on_disk && spilling.is_none() && pages > spool.limits.memory / 2 + step {
+                *spilling = Some(spill(pages));
+            }
+            if !spilling.as_ref().is_some_and(JoinHandle::is_finished) {
+                return Ok(());
+            }
+        } else if spool.gate.core().take_spare().is_some() {
+            continue; // one that nobody needs now
         }
-        let spiller = Arc::clone(spool);
-        let spilled = tokio::task::spawn_blocking(move || spiller.spill(pages.saturating_sub(step))).await;
+        let spilled = spilling.take().unwrap_or_else(|| spill(pages)).await;
         let at = spool.gate.core().filled();
         match spilled {
             Ok(Ok(_)) => {}

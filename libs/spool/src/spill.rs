@@ -11,9 +11,18 @@ use bytes::Bytes;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+/// What becomes of the memory of a page that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is given back.
+    Free,
+    /// The filler takes it for the next page, if no reader has it.
+    Reuse,
+}
+
 impl Spool {
     /// Writes pages out, oldest first, until pages hold at most `keep_bytes`; answers how many bytes left.
-    pub(crate) fn spill(&self, keep_bytes: u64) -> Result<u64, SpillError> {
+    pub(crate) fn spill(&self, keep_bytes: u64, memory: Left) -> Result<u64, SpillError> {
         let _one_at_a_time = self.spiller.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = 0;
         let result = loop {
@@ -21,9 +30,18 @@ impl Spool {
             if let Err(error) = self.spill_page(start, &page) {
                 break Err(error);
             }
-            self.gate.core().spilled(start);
             left += page.len() as u64;
+            let mut core = self.gate.core();
+            core.spilled(start);
+            if memory == Left::Reuse
+                && let Ok(page) = page.try_into_mut()
+            {
+                core.keep_spare(page);
+            }
         };
+        if memory == Left::Free {
+            self.gate.core().drop_spares();
+        }
         if left > 0 {
             self.account.set_memory(self.memory_needed());
         }

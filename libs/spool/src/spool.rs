@@ -108,7 +108,7 @@ impl Spool {
     pub(crate) fn memory_needed(&self) -> u64 {
         let core = self.gate.core();
         if self.filling.load(Relaxed) {
-            core.pages_bytes() + WORKING_PAGES * self.limits.page as u64
+            core.held_bytes() + WORKING_PAGES * self.limits.page as u64
         } else {
             core.memory_bytes()
         }

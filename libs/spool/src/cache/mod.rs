@@ -12,6 +12,7 @@ use crate::buffer::{Progress, SpoolBuffer};
 use crate::error::OpenError;
 use crate::options::SpoolOptions;
 use crate::source::Source;
+use crate::spill::Left;
 use crate::spool::WORKING_PAGES;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -322,7 +323,7 @@ impl Inner {
         for buffer in in_use {
             if buffer.spool().gate.core().pages_bytes() > 0 {
                 // What cannot be moved stays; the next one may.
-                let _ = tokio::task::spawn_blocking(move || buffer.spool().spill(0)).await;
+                let _ = tokio::task::spawn_blocking(move || buffer.spool().spill(0, Left::Free)).await;
                 if taken() {
                     return Ok(Share(self));
                 }
