@@ -13,6 +13,7 @@
 //! Decoders trust nothing: every count is checked against a limit and against the bytes that are left
 //! before anything is allocated, and no input makes them panic.
 
+mod alert;
 mod batch;
 mod builder;
 mod error;
@@ -22,14 +23,17 @@ mod mark;
 mod row;
 mod row_parts;
 pub mod schema;
+mod score;
 mod stored;
 mod wire;
 
+pub use alert::{decode_alert, encode_alert};
 pub use batch::{Sequence, decode_batch, decode_sequence, encode_batch};
 pub use builder::{BatchBuilder, BatchLimits};
 pub use error::DecodeError;
 pub use mark::{decode_mark, encode_mark};
 pub use row::{RowHead, WindowRecord, decode_row_head, decode_window_record, encode_late, encode_row};
+pub use score::{decode_score, encode_score};
 pub use stored::{decode_stored, encode_stored};
 
 /// `EventBatch::arrival_ms` of a record whose producer set none: the record's own timestamp stands in.

@@ -46,9 +46,21 @@ pub const STORED_ROW: Schema = Schema {
     text: include_str!("../../../schemas/avro/StoredRow.avsc"),
     fingerprint: 0xf06c_ca7e_177e_35b6,
 };
+/// What a model said of a window: topic scores.
+pub const SCORE: Schema = Schema {
+    name: "Score",
+    text: include_str!("../../../schemas/avro/Score.avsc"),
+    fingerprint: 0x7dd2_9259_67e1_773a,
+};
+/// A rule began or ceased to hold: topic alerts.
+pub const ALERT: Schema = Schema {
+    name: "Alert",
+    text: include_str!("../../../schemas/avro/Alert.avsc"),
+    fingerprint: 0x8a6d_727b_80c2_68c2,
+};
 
 /// Every schema this program writes or reads.
-pub const ALL: [Schema; 5] = [EVENT_BATCH, EVENT, WINDOW_ROW, MARK, STORED_ROW];
+pub const ALL: [Schema; 7] = [EVENT_BATCH, EVENT, WINDOW_ROW, MARK, STORED_ROW, SCORE, ALERT];
 
 const MAGIC: [u8; 2] = [0xc3, 0x01];
 /// Bytes of the header: the magic number and the fingerprint.
@@ -88,6 +100,8 @@ pub(crate) fn unknown(fingerprint: u64, reads: &'static str) -> DecodeError {
         "Event" => " (Event)",
         "WindowRow" => " (WindowRow)",
         "Mark" => " (Mark)",
+        "Score" => " (Score)",
+        "Alert" => " (Alert)",
         _ => " (StoredRow)",
     });
     DecodeError::UnknownSchema { fingerprint, named, reads }

@@ -70,6 +70,10 @@ pub struct TopicNames {
     pub dlq: Option<String>,
     /// Instead of `<prefix>.marks`.
     pub marks: Option<String>,
+    /// Instead of `<prefix>.scores`.
+    pub scores: Option<String>,
+    /// Instead of `<prefix>.alerts`.
+    pub alerts: Option<String>,
     /// Instead of `<prefix>.clock`.
     pub clock: Option<String>,
 }
@@ -185,6 +189,8 @@ impl KafkaConfig {
             Topic::Windows => &self.topic_names.windows,
             Topic::Dlq => &self.topic_names.dlq,
             Topic::Marks => &self.topic_names.marks,
+            Topic::Scores => &self.topic_names.scores,
+            Topic::Alerts => &self.topic_names.alerts,
         };
         named.clone().unwrap_or_else(|| format!("{}.{topic}", self.prefix))
     }

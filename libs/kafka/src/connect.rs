@@ -101,6 +101,24 @@ fn is_missing(error: rdkafka::types::RDKafkaRespErr) -> bool {
     matches!(error, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 }
 
+/// Checks that a topic has as many partitions as events.
+pub(crate) fn co_partitioned<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    topic: Topic,
+) -> Result<(), ConnectError> {
+    let wanted = partitions(client, config, Topic::Events)?;
+    match partitions(client, config, topic)? {
+        found if found == wanted => Ok(()),
+        found => Err(ConnectError::Partitions {
+            topic: config.topic(topic),
+            found,
+            events: config.topic(Topic::Events),
+            wanted,
+        }),
+    }
+}
+
 /// The partition count of the events topic, after checking that windows and marks have as many, and dlq
 /// not fewer: a refused record keeps its source's partition number.
 pub(crate) fn co_partitions<C: ClientContext>(

@@ -38,6 +38,16 @@ pub enum SpecError {
         /// Of dlq.
         dlq: u32,
     },
+    /// One that the scorer writes differs.
+    #[error("topic {topic} is declared with {partitions} partitions, events with {events}; make them equal")]
+    Scored {
+        /// Which.
+        topic: Topic,
+        /// Its partitions.
+        partitions: u32,
+        /// Of events.
+        events: u32,
+    },
     /// No partition.
     #[error("topic {0} is declared with 0 partitions")]
     Empty(Topic),
@@ -69,6 +79,10 @@ pub struct TopicsSpec {
     pub dlq: TopicSpec,
     /// Marks, compacted.
     pub marks: TopicSpec,
+    /// What models say of windows.
+    pub scores: TopicSpec,
+    /// Alerts.
+    pub alerts: TopicSpec,
     /// Heartbeats whose append time tells the brokers' clock.
     pub clock: TopicSpec,
 }
@@ -79,6 +93,12 @@ impl TopicsSpec {
         let spec: Self = toml::from_str(text)?;
         if let Some(topic) = Topic::ALL.iter().find(|t| spec.of(**t).partitions == 0) {
             return Err(SpecError::Empty(*topic));
+        }
+        for topic in [Topic::Scores, Topic::Alerts] {
+            let (partitions, events) = (spec.of(topic).partitions, spec.events.partitions);
+            if partitions != events {
+                return Err(SpecError::Scored { topic, partitions, events });
+            }
         }
         let [events, windows, marks, dlq] =
             [&spec.events, &spec.windows, &spec.marks, &spec.dlq].map(|s| s.partitions);
@@ -95,6 +115,8 @@ impl TopicsSpec {
             Topic::Windows => &self.windows,
             Topic::Dlq => &self.dlq,
             Topic::Marks => &self.marks,
+            Topic::Scores => &self.scores,
+            Topic::Alerts => &self.alerts,
         }
     }
 
@@ -109,12 +131,16 @@ impl TopicsSpec {
         for spec in [&mut self.events, &mut self.windows, &mut self.marks, &mut self.dlq] {
             spec.partitions = partitions;
         }
+        for spec in [&mut self.scores, &mut self.alerts] {
+            spec.partitions = partitions;
+        }
         self
     }
 
     /// The same for one broker: one replica, no setting that needs more.
     pub fn for_one_broker(mut self) -> Self {
-        for spec in [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks, &mut self.clock] {
+        let ours = [&mut self.events, &mut self.windows, &mut self.dlq, &mut self.marks, &mut self.clock];
+        for spec in ours.into_iter().chain([&mut self.scores, &mut self.alerts]) {
             spec.replication = 1;
             spec.config.remove("min.insync.replicas");
         }
@@ -282,6 +308,11 @@ impl Topics {
         connect::co_partitions(self.probe.client(), &self.config)
     }
 
+    /// Checks that a topic exists with as many partitions as events.
+    pub fn check_also(&self, topic: Topic) -> Result<(), ConnectError> {
+        connect::co_partitioned(self.probe.client(), &self.config, topic)
+    }
+
     /// Compares the cluster with the declaration.
     pub fn diff(&self, spec: &TopicsSpec) -> Result<Vec<Difference>, ConnectError> {
         let mut differences = Vec::new();
@@ -346,10 +377,10 @@ mod tests {
     #[test]
     fn differing_partitions_and_unknown_keys_are_refused() {
         let text = DECLARED.replacen("partitions = 12", "partitions = 6", 1);
-        assert!(matches!(
-            TopicsSpec::parse(&text),
-            Err(SpecError::Partitions { events: 6, windows: 12, .. })
-        ));
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Scored { events: 6, partitions: 12, .. })));
+        let marks = DECLARED.find("[marks]").unwrap();
+        let text = format!("{}{}", &DECLARED[..marks], DECLARED[marks..].replacen("= 12", "= 6", 1));
+        assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Partitions { events: 12, marks: 6, .. })));
         let text = DECLARED.replacen("\nreplication", "\nreplicas", 1);
         assert!(matches!(TopicsSpec::parse(&text), Err(SpecError::Form(_))));
     }

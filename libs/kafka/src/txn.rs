@@ -338,7 +338,7 @@ impl Transactions {
         }
     }
 
-    /// The offsets with the way back, `windows_to` and `marks_to` from where the outputs landed.
+    /// The offsets with the way back, the ends of the outputs from where they landed.
     fn offsets(&self, commit: &Commit) -> Result<(TopicPartitionList, Written), Failed> {
         let landed = self.producer.context().landed();
         let mut list = TopicPartitionList::with_capacity(commit.positions.len());
@@ -354,8 +354,7 @@ impl Transactions {
                 .map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;
             if let Some(meta) = &mut meta {
                 let end_of = |topic: Topic| landed.ends.get(&(topic as usize, partition)).copied();
-                meta.windows_to = end_of(Topic::Windows).unwrap_or(meta.windows_to);
-                meta.marks_to = end_of(Topic::Marks).unwrap_or(meta.marks_to);
+                meta.landed(end_of);
                 meta.writer.clone_from(&self.id);
                 let text =
                     meta.encode().map_err(|e| fatal(format!("{}[{partition}]: {e}", self.consumed)))?;

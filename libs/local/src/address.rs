@@ -49,6 +49,8 @@ pub(crate) const fn topic_code(topic: Topic) -> u8 {
         Topic::Windows => 1,
         Topic::Dlq => 2,
         Topic::Marks => 3,
+        Topic::Scores => 6,
+        Topic::Alerts => 7,
     }
 }
 

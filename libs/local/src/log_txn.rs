@@ -115,12 +115,7 @@ impl<'c> LogTxn<'c> {
 
     fn fill_in(&self, mut meta: CommitMeta, partition: u32, touched: &Touched) -> CommitMeta {
         let end = |topic| self.extents.get(topic, partition).map_or(0, |extent| extent.next);
-        if touched.contains(&(Topic::Windows, partition)) {
-            meta.windows_to = end(Topic::Windows);
-        }
-        if touched.contains(&(Topic::Marks, partition)) {
-            meta.marks_to = end(Topic::Marks);
-        }
+        meta.landed(|topic| touched.contains(&(topic, partition)).then(|| end(topic)));
         meta
     }
 

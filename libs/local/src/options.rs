@@ -54,6 +54,10 @@ pub struct Retention {
     /// Marks. A limit by age must be above the coalescer's `max-age`, else a forgotten stream's rows could
     /// leave twice.
     pub marks: TopicRetention,
+    /// What models say of windows.
+    pub scores: TopicRetention,
+    /// Alerts.
+    pub alerts: TopicRetention,
     /// Keep what a group's committed position still needs (its offset, `replay_from`, `windows_from`), also
     /// past the limits. A group that is gone for good is removed with
     /// [`Local::forget_group`](crate::Local::forget_group).
@@ -68,6 +72,8 @@ impl Retention {
             Topic::Windows => self.windows,
             Topic::Dlq => self.dlq,
             Topic::Marks => self.marks,
+            Topic::Scores => self.scores,
+            Topic::Alerts => self.alerts,
         }
     }
 }
@@ -80,6 +86,8 @@ impl Default for Retention {
             windows: days(7),
             dlq: days(30),
             marks: TopicRetention::default(),
+            scores: days(7),
+            alerts: days(30),
             protect_unread: true,
         }
     }

@@ -213,12 +213,20 @@ fn needed(positions: &[StoredPosition]) -> Needed {
             None => {}
             Some(Ok(meta)) => {
                 need(topic, partition, meta.replay_from);
-                need(Topic::Windows, partition, meta.windows_from);
+                match meta.scorer {
+                    None => need(Topic::Windows, partition, meta.windows_from),
+                    Some(scorer) => {
+                        need(Topic::Scores, partition, scorer.scores_from);
+                        need(Topic::Alerts, partition, scorer.alerts_from);
+                    }
+                }
             }
             Some(Err(error)) => {
                 tracing::warn!(%error, group = position.group, partition, "its records are kept");
                 need(topic, partition, 0);
-                need(Topic::Windows, partition, 0);
+                for topic in [Topic::Windows, Topic::Scores, Topic::Alerts] {
+                    need(topic, partition, 0);
+                }
             }
         }
     }

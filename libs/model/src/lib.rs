@@ -6,16 +6,20 @@
 mod batch;
 mod ids;
 mod partition;
+mod pattern;
 mod reason;
 mod row;
+mod score;
 mod stats;
 mod topic;
 
 pub use batch::{BatchError, EventBatch, FieldColumn};
 pub use ids::{StreamIdError, check_field_name, check_stream_id};
 pub use partition::{murmur2, partition_of};
+pub use pattern::fits;
 pub use reason::{ClosedBy, DropReason};
 pub use row::{LateRecord, Mark, SeqRange, StoredRow, WindowRow, WindowSpan};
+pub use score::{Alert, AlertAction, AlertCause, AlertSeverity, Score, ScoredEvent, alert_id};
 pub use stats::FieldStats;
 pub use topic::Topic;
 
@@ -31,6 +35,10 @@ pub mod limits {
     pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
     /// Most events of one batch (one log record).
     pub const BATCH_EVENTS_MAX: usize = 65_536;
+    /// Longest name of a model, a version or a rule, bytes.
+    pub const SCORE_NAME_BYTES_MAX: usize = 128;
+    /// Longest field or id of an alert, bytes.
+    pub const ALERT_TEXT_BYTES_MAX: usize = 256;
     /// Earliest event time: 1970-01-01T00:00:00Z, ms since the epoch.
     pub const TS_MIN_MS: i64 = 0;
     /// Latest event time: 9999-12-31T23:59:59.999Z, ms since the epoch.

@@ -33,6 +33,8 @@ macro_rules! named {
     };
 }
 
+pub(crate) use named;
+
 named! {
     /// Why an event is not simply counted in its window's row. The order is the order of admission:
     /// the first reason that fits is the reason.

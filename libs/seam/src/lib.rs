@@ -13,10 +13,12 @@ mod appender;
 mod meta;
 mod outputs;
 mod rows;
+mod scorer_meta;
 mod worker;
 
 pub use appender::{Ack, AppendError, Appender};
 pub use meta::{CommitMeta, Ledger, MetaError, SizeLedger};
 pub use outputs::{OutRecord, Outputs};
 pub use rows::{RowAction, RowKey, RowResult, Rows};
+pub use scorer_meta::ScorerMeta;
 pub use worker::{Commit, Header, LogAction, LogInput, Position, RecordRef, TxnResult, Worker, WorkerError};

@@ -4,7 +4,8 @@
 //! Format (version 1): `1;name=value;…`, integers in decimal, lists with `,`. At most
 //! [`CommitMeta::BYTES_MAX`] bytes of UTF-8, the broker's default `offset.metadata.max.bytes`.
 
-use evenkeel_model::DropReason;
+use crate::ScorerMeta;
+use evenkeel_model::{DropReason, Topic};
 use std::fmt::Write as _;
 
 /// The ledger of one partition (EK-SUM-1), per window size.
@@ -68,6 +69,8 @@ pub struct CommitMeta {
     pub epoch: u64,
     /// The writer's transactional id.
     pub writer: String,
+    /// A scorer's, which consumes `windows` and has no ledger.
+    pub scorer: Option<ScorerMeta>,
 }
 
 /// Why metadata cannot be read.
@@ -87,6 +90,17 @@ pub enum MetaError {
 impl CommitMeta {
     /// Longest text, bytes.
     pub const BYTES_MAX: usize = 4096;
+
+    /// Where the outputs of the transaction ended: the adapter tells for each topic the offset after the last
+    /// record that it wrote to this partition of it; `None` = it wrote none, and the value stays.
+    pub fn landed(&mut self, end_of: impl Fn(Topic) -> Option<u64>) {
+        self.windows_to = end_of(Topic::Windows).unwrap_or(self.windows_to);
+        self.marks_to = end_of(Topic::Marks).unwrap_or(self.marks_to);
+        if let Some(scorer) = &mut self.scorer {
+            scorer.scores_to = end_of(Topic::Scores).unwrap_or(scorer.scores_to);
+            scorer.alerts_to = end_of(Topic::Alerts).unwrap_or(scorer.alerts_to);
+        }
+    }
 
     /// The text to store with the offset.
     pub fn encode(&self) -> Result<String, MetaError> {
@@ -114,6 +128,9 @@ impl CommitMeta {
             for n in size.reasons {
                 let _ = write!(text, ",{n}");
             }
+        }
+        if let Some(scorer) = &self.scorer {
+            let _ = write!(text, ";sc={}", scorer.encode());
         }
         match text.len() <= Self::BYTES_MAX {
             true => Ok(text),
@@ -144,7 +161,12 @@ impl CommitMeta {
         for list in rest.split(';').filter_map(|part| part.strip_prefix("z=")) {
             sizes.push(decode_size(list).ok_or_else(|| MetaError::Field("z", text.to_owned()))?);
         }
+        let scorer = rest.split(';').find_map(|part| part.strip_prefix("sc="));
+        let scorer = scorer
+            .map(|part| ScorerMeta::decode(part).ok_or_else(|| MetaError::Field("sc", text.to_owned())))
+            .transpose()?;
         Ok(Self {
+            scorer,
             replay_from: num!("rf"),
             windows_from: num!("wf"),
             windows_to: num!("wt"),
@@ -229,6 +251,26 @@ mod tests {
         };
         meta.ledger.sizes = vec![huge; 8];
         assert!(meta.encode().unwrap().len() < CommitMeta::BYTES_MAX);
+    }
+
+    #[test]
+    fn a_scorers_commit_has_its_own_part_and_adapters_fill_it_in() {
+        let scorer = ScorerMeta {
+            scores_from: 4,
+            scores_to: 5,
+            moving: Some(0.5_f64.to_bits()),
+            ..ScorerMeta::default()
+        };
+        let mut meta = CommitMeta { scorer: Some(scorer), marks_to: 3, ..CommitMeta::default() };
+        meta.landed(|topic| (topic == Topic::Scores).then_some(9));
+        assert_eq!(
+            (meta.scorer.unwrap().scores_to, meta.scorer.unwrap().alerts_to, meta.marks_to),
+            (9, 0, 3)
+        );
+        let text = meta.encode().unwrap();
+        assert!(text.ends_with(";tx=;sc=4,0,9,0,0,3fe0000000000000"), "{text}");
+        assert_eq!(CommitMeta::decode(&text), Ok(meta));
+        assert!(matches!(CommitMeta::decode(&text.replace("sc=4", "sc=x")), Err(MetaError::Field("sc", _))));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The coalescer's and the sink's way to the log.
+//! The coalescer's, the sink's and the scorer's way to the log.
 //!
 //! One worker = one consumer + one transactional producer + one driver per assigned partition; workers
 //! share nothing. The order of use, per partition:
@@ -113,7 +113,7 @@ pub enum LogInput<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxnResult {
     /// Outputs and offsets are durable and visible. Per partition of the commit, in the same order: the
-    /// metadata as written, with `windows_to` and `marks_to` filled in (`None` for a commit without).
+    /// metadata as written, with the ends of its outputs filled in (`None` for a commit without).
     Committed(Vec<(u32, Option<CommitMeta>)>),
     /// Nothing of it happened. Every partition of the worker follows as `Assigned` again.
     Aborted {
@@ -138,9 +138,9 @@ pub struct Position {
 pub struct Commit {
     /// Records to append. Those to `Windows` and `Marks` name their partition.
     pub outputs: Outputs,
-    /// Offsets, with metadata also when the offset did not move. The adapter fills in each `windows_to`
-    /// and `marks_to` from where the outputs landed; where it wrote none to a partition it keeps the value
-    /// given here. A log with transactional ids fills in `writer`.
+    /// Offsets, with metadata also when the offset did not move. The adapter fills in
+    /// from where the outputs landed ([`CommitMeta::landed`]); where it wrote none to a partition it keeps the
+    /// value given here. A log with transactional ids fills in `writer`.
     pub positions: Vec<Position>,
 }
 

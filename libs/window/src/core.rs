@@ -290,6 +290,7 @@ impl Core {
         let here = (self.offsets.position, self.clocks.log);
         let (replay_from, clock) = self.windows.replay_from().unwrap_or(here);
         let meta = CommitMeta {
+            scorer: None,
             replay_from,
             windows_from: self.rows.oldest().unwrap_or(self.offsets.windows_to),
             windows_to: self.offsets.windows_to,

@@ -38,5 +38,5 @@ pub use sabotage::Sabotage;
 #[cfg(feature = "sabotage")]
 pub use sabotage::plant;
 pub use seqset::{Held, SeqSet};
-pub use settings::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource, fits};
+pub use settings::{Aggregation, Class, Overflow, Settings, SettingsError, TimeSource};
 pub use tick::{TickInput, TickReport};

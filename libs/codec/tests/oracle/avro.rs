@@ -5,7 +5,9 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use evenkeel_codec::schema;
-use evenkeel_model::{EventBatch, FieldStats, LateRecord, Mark, SeqRange, StoredRow, WindowRow, WindowSpan};
+use evenkeel_model::{
+    Alert, EventBatch, FieldStats, LateRecord, Mark, Score, SeqRange, StoredRow, WindowRow, WindowSpan,
+};
 
 /// What the library reads from a record of ours; its header must name `of`, and it must end where the
 /// library stops.
@@ -203,5 +205,43 @@ pub fn stored(stored: &StoredRow) -> Value {
         ("revision", Value::Int(stored.revision as i32)),
         ("late_offset", Value::Long(stored.late_offset)),
         ("row", Value::Bytes(write(&schema::WINDOW_ROW, row(&stored.row)))),
+    ])
+}
+
+pub fn score(score: &Score) -> Value {
+    let WindowSpan { size_ms, window_id } = score.span;
+    record(vec![
+        ("stream_id", text(&score.stream_id)),
+        ("size_ms", Value::Long(size_ms)),
+        ("window_id", Value::Long(window_id)),
+        ("t_start", Value::TimestampMillis(window_id * size_ms)),
+        ("t_end", Value::TimestampMillis(window_id * size_ms + size_ms)),
+        ("event_ts", optional(score.event.map(|event| Value::TimestampMillis(event.ts)))),
+        ("event_seq", optional(score.event.and_then(|event| event.seq).map(unsigned))),
+        ("model", text(&score.model)),
+        ("version", text(&score.version)),
+        ("shadow", Value::Boolean(score.shadow)),
+        ("score", Value::Double(score.score)),
+        ("threshold", optional(score.threshold.map(Value::Double))),
+        ("prediction", Value::Boolean(score.prediction)),
+        ("last_arrival", Value::TimestampMillis(score.last_arrival)),
+    ])
+}
+
+pub fn alert(alert: &Alert) -> Value {
+    let symbol = |index: usize, name: &str| Value::Enum(index as u32, name.to_owned());
+    record(vec![
+        ("stream_id", text(&alert.stream_id)),
+        ("id", text(&alert.id)),
+        ("action", symbol(alert.action.index(), alert.action.as_str())),
+        ("cause", symbol(alert.cause.index(), alert.cause.as_str())),
+        ("rule", text(&alert.rule)),
+        ("severity", symbol(alert.severity.index(), alert.severity.as_str())),
+        ("field", text(&alert.field)),
+        ("value", Value::Double(alert.value)),
+        ("threshold", Value::Double(alert.threshold)),
+        ("size_ms", Value::Long(alert.size_ms)),
+        ("t_start", Value::TimestampMillis(alert.t_start)),
+        ("since", Value::TimestampMillis(alert.since)),
     ])
 }

@@ -2,8 +2,9 @@
 
 use crate::{avro, values};
 use evenkeel_codec::{
-    RowHead, WindowRecord, decode_batch, decode_mark, decode_row_head, decode_stored, decode_window_record,
-    encode_batch, encode_late, encode_mark, encode_row, encode_stored, schema,
+    RowHead, WindowRecord, decode_alert, decode_batch, decode_mark, decode_row_head, decode_score,
+    decode_stored, decode_window_record, encode_alert, encode_batch, encode_late, encode_mark, encode_row,
+    encode_score, encode_stored, schema,
 };
 use evenkeel_model::{EventBatch, FieldColumn};
 use proptest::prelude::*;
@@ -76,6 +77,24 @@ proptest! {
         prop_assert_eq!(&record, &theirs);
         prop_assert_eq!(avro::read(&schema::MARK, &record), avro::mark(&mark));
         prop_assert_eq!(decode_mark(&record), Ok(mark));
+    }
+
+    #[test]
+    fn scores(score in values::score()) {
+        let record = ours(|out| encode_score(&score, out));
+        prop_assert_eq!(avro::read(&schema::SCORE, &record), avro::score(&score));
+        let theirs = avro::write(&schema::SCORE, avro::score(&score));
+        prop_assert_eq!(&record, &theirs);
+        prop_assert_eq!(decode_score(&record), Ok(score));
+    }
+
+    #[test]
+    fn alerts(alert in values::alert()) {
+        let record = ours(|out| encode_alert(&alert, out));
+        prop_assert_eq!(avro::read(&schema::ALERT, &record), avro::alert(&alert));
+        let theirs = avro::write(&schema::ALERT, avro::alert(&alert));
+        prop_assert_eq!(&record, &theirs);
+        prop_assert_eq!(decode_alert(&record), Ok(alert));
     }
 
     #[test]

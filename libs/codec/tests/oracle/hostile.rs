@@ -3,8 +3,9 @@
 
 use crate::values;
 use evenkeel_codec::{
-    DecodeError, decode_batch, decode_mark, decode_row_head, decode_stored, decode_window_record,
-    encode_batch, encode_late, encode_mark, encode_row, encode_stored, schema,
+    DecodeError, decode_alert, decode_batch, decode_mark, decode_row_head, decode_score, decode_stored,
+    decode_window_record, encode_alert, encode_batch, encode_late, encode_mark, encode_row, encode_score,
+    encode_stored, schema,
 };
 use evenkeel_model::{BatchError, EventBatch, FieldColumn, StreamIdError};
 use proptest::prelude::*;
@@ -20,6 +21,8 @@ fn read_as_anything(record: &[u8]) {
     let _ = decode_row_head(record);
     let _ = decode_mark(record);
     let _ = decode_stored(record);
+    let _ = decode_score(record);
+    let _ = decode_alert(record);
 }
 
 fn records() -> impl Strategy<Value = Vec<u8>> {
@@ -34,6 +37,8 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
         values::late().prop_map(|late| written(late, encode_late)),
         values::mark().prop_map(|mark| written(mark, encode_mark)),
         values::stored().prop_map(|stored| written(stored, encode_stored)),
+        values::score().prop_map(|score| written(score, encode_score)),
+        values::alert().prop_map(|alert| written(alert, encode_alert)),
     ]
 }
 

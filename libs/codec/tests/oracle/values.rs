@@ -1,12 +1,13 @@
 //! Random values of the model: any shape the contract allows, with small and extreme numbers.
 
 use evenkeel_model::{
-    ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats, LateRecord, Mark, SeqRange, StoredRow,
-    WindowRow, WindowSpan,
+    Alert, AlertAction, AlertCause, AlertSeverity, ClosedBy, DropReason, EventBatch, FieldColumn, FieldStats,
+    LateRecord, Mark, Score, ScoredEvent, SeqRange, StoredRow, WindowRow, WindowSpan,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// Finite, and all kinds of it.
 pub fn number() -> impl Strategy<Value = f64> {
@@ -185,5 +186,52 @@ pub fn stored() -> impl Strategy<Value = StoredRow> {
         row,
         revision,
         late_offset,
+    })
+}
+
+pub fn score() -> impl Strategy<Value = Score> {
+    let event = option::of((any::<i64>(), option::of(any::<u64>())));
+    let event = event.prop_map(|event| event.map(|(ts, seq)| ScoredEvent { ts, seq }));
+    let names = (stream_id(), "[a-z0-9.-]{1,40}", "[0-9a-f]{1,16}");
+    let flags = (any::<bool>(), any::<bool>());
+    (names, span(), event, flags, number(), option::of(number()), any::<i64>()).prop_map(
+        |((stream_id, model, version), span, event, (shadow, prediction), score, threshold, last_arrival)| {
+            Score {
+                stream_id,
+                span,
+                event,
+                model,
+                version,
+                shadow,
+                score,
+                threshold,
+                prediction,
+                last_arrival,
+            }
+        },
+    )
+}
+
+pub fn alert() -> impl Strategy<Value = Alert> {
+    let words = (stream_id(), "[a-z/0-9]{1,60}", "[a-z]{1,20}", "[a-z.]{1,20}");
+    let (actions, causes) = (select(AlertAction::ALL), select(AlertCause::ALL));
+    let words_and = (words, actions, causes, select(AlertSeverity::ALL));
+    (words_and, number(), number(), any::<[i64; 3]>()).prop_map(|(symbols, value, threshold, times)| {
+        let ((stream_id, id, rule, field), action, cause, severity) = symbols;
+        let [size_ms, t_start, since] = times;
+        Alert {
+            stream_id,
+            id,
+            action,
+            cause,
+            rule,
+            severity,
+            field,
+            value,
+            threshold,
+            size_ms,
+            t_start,
+            since,
+        }
     })
 }

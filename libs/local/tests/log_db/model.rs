@@ -84,7 +84,7 @@ impl Model {
         match topic {
             Topic::Events => Some(meta.map_or(position.offset, |m| m.replay_from.min(position.offset))),
             Topic::Windows => meta.map(|m| m.windows_from),
-            Topic::Dlq | Topic::Marks => None,
+            Topic::Dlq | Topic::Marks | Topic::Scores | Topic::Alerts => None,
         }
     }
 

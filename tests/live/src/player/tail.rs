@@ -36,8 +36,14 @@ impl Tail {
     /// A reader of the commits of every group.
     pub fn of_offsets(config: &KafkaConfig) -> anyhow::Result<Self> {
         let name = || Some(OFFSETS_TOPIC.to_owned());
-        let topic_names =
-            TopicNames { events: name(), windows: name(), marks: name(), dlq: name(), clock: name() };
+        let topic_names = TopicNames {
+            events: name(),
+            windows: name(),
+            marks: name(),
+            dlq: name(),
+            clock: name(),
+            ..TopicNames::default()
+        };
         let config = KafkaConfig { topic_names, ..config.clone() };
         Self::begin(config, Topic::Events, "witness-offsets")
     }

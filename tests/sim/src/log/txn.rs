@@ -154,10 +154,10 @@ impl Cluster {
         let Some(txn) = self.txns.get_mut(&id) else { return };
         for position in &mut txn.commit.positions {
             let Some(meta) = &mut position.meta else { continue };
-            for (topic, to) in [(Topic::Windows, &mut meta.windows_to), (Topic::Marks, &mut meta.marks_to)] {
+            meta.landed(|topic| {
                 let here = txn.written.iter().filter(|(t, p, _, _)| *t == topic && *p == position.partition);
-                *to = here.map(|(_, _, offset, _)| offset + 1).max().unwrap_or(*to);
-            }
+                here.map(|(_, _, offset, _)| offset + 1).max()
+            });
         }
         let mut held = Vec::new();
         let mut refused = None;
