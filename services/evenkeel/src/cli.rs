@@ -29,6 +29,8 @@ enum Command {
     Coalescer(service::Args),
     /// The sink service of a cluster: rows go to ScyllaDB or Cassandra
     Sink(service::Args),
+    /// The scorer service of a cluster: models and rules over windows, exactly once
+    Scorer(service::Args),
     #[command(subcommand)]
     Topics(setup::TopicsCommand),
     #[command(subcommand)]
@@ -67,6 +69,7 @@ impl Cli {
             Command::Ingest(args) => service::execute(Service::Ingest, &args),
             Command::Coalescer(args) => service::execute(Service::Coalescer, &args),
             Command::Sink(args) => service::execute(Service::Sink, &args),
+            Command::Scorer(args) => service::execute(Service::Scorer, &args),
             Command::Topics(command) => setup::topics(&command),
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),

@@ -134,6 +134,7 @@ impl Config {
                     .load(coalescer::SERVICE, &default(coalescer::SERVICE, coalescer::DEFAULT_TOML))?
                     .config,
                 sink: sources.load(sink::SERVICE, &default(sink::SERVICE, sink::DEFAULT_TOML))?.config,
+                scorer: None, // a file's rows go to the store; `evenkeel score` scores files
             },
         })
     }
@@ -162,6 +163,8 @@ impl ServerConfig {
         let process = default(process::SECTION, process::DEFAULT_TOML);
         let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
         let local = sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options();
+        let scorer: evenkeel_scorer::Config =
+            sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config;
         Ok(Self {
             process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
             local: LocalOptions { wait_for_room: true, ..local },
@@ -169,6 +172,7 @@ impl ServerConfig {
             services: Services {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
                 sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+                scorer: Some(scorer.live).filter(evenkeel_scorer::live::LiveConfig::is_on),
             },
         })
     }
@@ -189,6 +193,8 @@ pub struct ClusterConfig {
     pub coalescer: coalescer::Config,
     /// Section `[sink]`.
     pub sink: sink::Config,
+    /// Section `[scorer]`.
+    pub scorer: evenkeel_scorer::Config,
 }
 
 impl ClusterConfig {
@@ -203,6 +209,7 @@ impl ClusterConfig {
             ingest: sources.load(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML)?.config,
             coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
             sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+            scorer: sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config,
         })
     }
 }

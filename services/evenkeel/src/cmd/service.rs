@@ -1,4 +1,4 @@
-//! `evenkeel ingest`, `coalescer`, `sink`: one service of a cluster, over Kafka and the CQL store.
+//! `evenkeel ingest`, `coalescer`, `sink`, `scorer`: one service of a cluster, over Kafka and the CQL store.
 
 use crate::cli::ConfigArgs;
 use crate::cluster::Process;
@@ -22,6 +22,8 @@ pub enum Service {
     Coalescer,
     /// Rows to the store.
     Sink,
+    /// Windows to scores and alerts.
+    Scorer,
 }
 
 /// Runs a service until SIGTERM or SIGINT.
@@ -36,5 +38,6 @@ pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
         }
         Service::Coalescer => Process::start("coalescer", &config)?.coalescer(&config),
         Service::Sink => Process::start("sink", &config)?.sink(&config),
+        Service::Scorer => Process::start("scorer", &config)?.scorer(&config),
     }
 }

@@ -30,7 +30,11 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         &["model", "seam", "codec", "window", "chassis", "telemetry"],
         "a service; late merge is window's",
     ),
-    ("services/scorer", &["onnx", "scoring", "chassis"], "a service; of files so far"),
+    (
+        "services/scorer",
+        &["model", "seam", "codec", "onnx", "scoring", "chassis", "telemetry"],
+        "a service; of files too",
+    ),
     (
         "services/evenkeel",
         &[
@@ -74,6 +78,7 @@ const TEST_EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/kafka", &["scenarios"], "the contract suite of the three logs"),
     ("services/evenkeel", &["scenarios"], "generated logs and the independent reference"),
     ("services/ingest", &["local"], "a real log behind the real edge"),
+    ("tests/sim", &["scorer", "scoring"], "the scorer's driver over the simulated log"),
     (
         "tests/live",
         &["ingest", "chassis", "telemetry"],
