@@ -31,6 +31,8 @@ enum Command {
     Sink(service::Args),
     /// The gateway of a cluster: live frames to browsers, over WebSocket and server-sent events
     Gateway(service::Args),
+    /// The scorer service of a cluster: models and rules over windows, exactly once
+    Scorer(service::Args),
     #[command(subcommand)]
     Topics(setup::TopicsCommand),
     #[command(subcommand)]
@@ -71,6 +73,7 @@ impl Cli {
             Command::Coalescer(args) => service::execute(Service::Coalescer, &args),
             Command::Sink(args) => service::execute(Service::Sink, &args),
             Command::Gateway(args) => service::execute(Service::Gateway, &args),
+            Command::Scorer(args) => service::execute(Service::Scorer, &args),
             Command::Topics(command) => setup::topics(&command),
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),

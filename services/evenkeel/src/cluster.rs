@@ -18,6 +18,7 @@ use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
 use evenkeel_kafka::{KafkaAppender, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
+use evenkeel_scorer::{self as scorer, live};
 use evenkeel_seam::WorkerError;
 use evenkeel_sink as sink;
 use evenkeel_telemetry::{LogTo, Telemetry};
@@ -189,6 +190,42 @@ impl Process {
         let served = self.runtime.block_on(gateway.run(&self.drain));
         self.telemetry.shutdown(self.flush);
         served.map(|()| Exit::Ok).map_err(|e| Failure::new(Exit::Internal, format!("gateway stopped: {e}")))
+    }
+
+    /// The scorer's workers until the drain is done.
+    pub fn scorer(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+        let settings = &config.scorer.live;
+        let files = settings.model_files();
+        let topics = evenkeel_kafka::topics::Topics::connect(&config.kafka)?;
+        for topic in [Topic::Scores, Topic::Alerts] {
+            topics.check_also(topic)?;
+        }
+        let run = |index: usize| -> Result<(), Failure> {
+            let writer = self.writer(scorer::SERVICE, index);
+            let control = live::Control {
+                drain: self.drain.clone(),
+                status: live::StatusCell::default(),
+                emitter: self.telemetry.emitter().clone(),
+                interval: settings.interval.duration(),
+                reload: Some((files.clone(), settings.reload.duration())),
+            };
+            self.rejoin(|| {
+                let models = files.load().map_err(crate::machine::MachineError::Model)?;
+                let options = settings
+                    .options(&writer, models.columns.clone())
+                    .map_err(crate::machine::MachineError::ScorerOptions)?;
+                let mut worker = self.connect(config, scorer::SERVICE, &writer, Topic::Windows)?;
+                self.ready.holds();
+                match live::run(&mut worker, options, models, &control) {
+                    Ok(()) => Ok(Ended::Drained),
+                    Err(live::LiveRunError::Worker(WorkerError::Fenced(why))) => Ok(Ended::Fenced(why)),
+                    Err(error) => Err(crate::machine::MachineError::Scorer(error).into()),
+                }
+            })
+        };
+        let outcome = self.run_all(workers(settings.workers), &run);
+        self.telemetry.shutdown(self.flush); // the last metrics
+        outcome
     }
 
     fn writer(&self, service: &str, index: usize) -> String {

@@ -137,6 +137,7 @@ impl Config {
                     .load(coalescer::SERVICE, &default(coalescer::SERVICE, coalescer::DEFAULT_TOML))?
                     .config,
                 sink: sources.load(sink::SERVICE, &default(sink::SERVICE, sink::DEFAULT_TOML))?.config,
+                scorer: None, // a file's rows go to the store; `evenkeel score` scores files
             },
         })
     }
@@ -169,6 +170,8 @@ impl ServerConfig {
         let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
         let gateway = default(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML);
         let local = sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options();
+        let scorer: evenkeel_scorer::Config =
+            sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config;
         Ok(Self {
             process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
             local: LocalOptions { wait_for_room: true, ..local },
@@ -177,6 +180,7 @@ impl ServerConfig {
             services: Services {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
                 sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+                scorer: Some(scorer.live).filter(evenkeel_scorer::live::LiveConfig::is_on),
             },
         })
     }
@@ -199,6 +203,8 @@ pub struct ClusterConfig {
     pub coalescer: coalescer::Config,
     /// Section `[sink]`.
     pub sink: sink::Config,
+    /// Section `[scorer]`.
+    pub scorer: evenkeel_scorer::Config,
 }
 
 impl ClusterConfig {
@@ -214,6 +220,7 @@ impl ClusterConfig {
             gateway: sources.load(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML)?.config,
             coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
             sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+            scorer: sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config,
         })
     }
 }

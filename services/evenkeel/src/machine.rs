@@ -1,5 +1,5 @@
-//! Everything on one machine: the embedded log and store, the coalescer's and the sink's workers on threads
-//! of their own. `run`, `run --input` and `demo` are this with another front.
+//! Everything on one machine: the embedded log and store, the coalescer's, the sink's and (where there is a model or
+//! a rule) the scorer's worker on threads of their own. `run`, `run --input` and `demo` are this with another front.
 //!
 //! Owns: the threads. Never: what a service decides.
 
@@ -7,6 +7,7 @@ use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_coalescer as coalescer;
 use evenkeel_local::Local;
 use evenkeel_model::Topic;
+use evenkeel_scorer::live;
 use evenkeel_sink as sink;
 use evenkeel_telemetry::Emitter;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Services {
     pub coalescer: coalescer::Config,
     /// The sink's.
     pub sink: sink::Config,
+    /// The scorer's, if there is a model or a rule.
+    pub scorer: Option<live::LiveConfig>,
 }
 
 /// Why the machine could not start or go on.
@@ -41,6 +44,15 @@ pub enum MachineError {
     /// A service failed.
     #[error("the sink stopped: {0}")]
     Sink(sink::RunError),
+    /// The scorer's configuration.
+    #[error("{0}")]
+    ScorerOptions(live::LiveError),
+    /// A model.
+    #[error("{0}")]
+    Model(live::ModelError),
+    /// A service failed.
+    #[error("the scorer stopped: {0}")]
+    Scorer(live::LiveRunError),
     /// A thread panicked: a defect.
     #[error("the thread of the {0} panicked; this is a defect, please report it with the lines above")]
     Panicked(&'static str),
@@ -64,6 +76,7 @@ pub struct Machine {
     sink_drain: Drain,
     coalescer_thread: JoinHandle<Result<(), coalescer::RunError>>,
     sink_thread: JoinHandle<Result<(), sink::RunError>>,
+    scorer_thread: Option<JoinHandle<Result<(), live::LiveRunError>>>,
 }
 
 /// How long a store may refuse rows, without any movement, before whoever waits for it is told.
@@ -75,6 +88,8 @@ pub const LOG_SYSTEM: &str = "evenkeel";
 pub const COALESCER_GROUP: &str = "coalescer";
 /// See [`COALESCER_GROUP`].
 pub const SINK_GROUP: &str = "sink";
+/// See [`COALESCER_GROUP`].
+pub const SCORER_GROUP: &str = "scorer";
 
 impl Machine {
     /// Starts one coalescer worker and one sink worker over all partitions. `memory_limit`: what the process
@@ -95,6 +110,11 @@ impl Machine {
         events.read_headers(emitter.traced());
         windows.read_headers(emitter.traced());
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
+        // First, because its files may not be what they should.
+        let scorer_thread = match &services.scorer {
+            Some(config) => Some(start_scorer(local, config, emitter, &sink_drain)?),
+            None => None,
+        };
         let coalescer_control = coalescer::Control {
             drain: coalescer_drain.clone(),
             end: Arc::default(),
@@ -117,12 +137,22 @@ impl Machine {
         let sink_thread = std::thread::Builder::new()
             .name("sink".to_owned())
             .spawn(move || sink::run(&mut windows, &mut rows, sink_options, interval, &sink_control))?;
-        Ok(Self { coalescer, sink, end, coalescer_drain, sink_drain, coalescer_thread, sink_thread })
+        Ok(Self {
+            coalescer,
+            sink,
+            end,
+            coalescer_drain,
+            sink_drain,
+            coalescer_thread,
+            sink_thread,
+            scorer_thread,
+        })
     }
 
     /// Whether a service has ended by itself: ask [`Self::stop`] why.
     pub fn has_failed(&self) -> bool {
-        self.coalescer_thread.is_finished() || self.sink_thread.is_finished()
+        let scorer = self.scorer_thread.as_ref().is_some_and(JoinHandle::is_finished);
+        self.coalescer_thread.is_finished() || self.sink_thread.is_finished() || scorer
     }
 
     /// The input has ended: every window closes by `end`.
@@ -165,13 +195,42 @@ impl Machine {
         }
     }
 
-    /// Drains the coalescer, then the sink, so that rows of the last tick are stored too.
+    /// Drains the coalescer, then the sink, so that rows of the last tick are stored too. The scorer leaves with the
+    /// sink; what it has not read yet it reads when it starts again.
     pub fn stop(self) -> Result<(), MachineError> {
         self.coalescer_drain.begin(Cause::Finished);
         let coalescer = self.coalescer_thread.join();
         self.sink_drain.begin(Cause::Finished);
         let sink = self.sink_thread.join();
+        let scorer = self.scorer_thread.map(JoinHandle::join);
+        if let Some(scorer) = scorer {
+            scorer.map_err(|_| MachineError::Panicked("scorer"))?.map_err(MachineError::Scorer)?;
+        }
         coalescer.map_err(|_| MachineError::Panicked("coalescer"))?.map_err(MachineError::Coalescer)?;
         sink.map_err(|_| MachineError::Panicked("sink"))?.map_err(MachineError::Sink)
     }
+}
+
+/// One scorer worker over all partitions; it leaves with the sink.
+fn start_scorer(
+    local: &Local,
+    config: &live::LiveConfig,
+    emitter: &Emitter,
+    drain: &Drain,
+) -> Result<JoinHandle<Result<(), live::LiveRunError>>, MachineError> {
+    let files = config.model_files();
+    let models = files.load().map_err(MachineError::Model)?;
+    let options =
+        config.options("embedded-scorer", models.columns.clone()).map_err(MachineError::ScorerOptions)?;
+    let mut windows =
+        local.worker(SCORER_GROUP, Topic::Windows).map_err(|e| MachineError::Log(e.to_string()))?;
+    let control = live::Control {
+        drain: drain.clone(),
+        status: live::StatusCell::default(),
+        emitter: emitter.clone(),
+        interval: config.interval.duration(),
+        reload: Some((files, config.reload.duration())),
+    };
+    let run = move || live::run(&mut windows, options, models, &control);
+    Ok(std::thread::Builder::new().name("scorer".to_owned()).spawn(run)?)
 }

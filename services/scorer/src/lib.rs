@@ -1,4 +1,5 @@
-//! The scorer: a model over files of rows, in the three modes of source C.
+//! The scorer: models and rules over windows of the log ([`live`]), and a model over files of rows, in the three
+//! modes of source C.
 //!
 //! Owns: reading rows and model, the threads of the asynchronous mode, the files that come out. Never: what a
 //! score is (libs/scoring, libs/onnx), a file that looks complete and is not: each is written beside its name and
@@ -14,6 +15,7 @@
 mod config;
 mod error;
 mod input;
+pub mod live;
 mod modes;
 mod output;
 mod overrides;

@@ -104,6 +104,34 @@ fn it_says_that_it_is_alive_and_ready_and_what_it_does() {
 }
 
 #[test]
+fn rules_raise_alerts_on_one_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "scorer.live.rule=[{ name = \"any\", field = \"v.max\", above = 0.0, severity = \"info\" }]";
+    let server = Server::start(dir.path(), &[rule, "scorer.live.sizes=[\"5s\"]"]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    assert_eq!(post(&server.ingest, &FLEET.body(0, now - 120_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.closing(now)).unwrap().0, 200);
+    let began = Instant::now();
+    let standing = |line: &str| {
+        let all = format!(" {}", FLEET.streams);
+        line.starts_with("evenkeel_scorer_alerts_standing") && line.ends_with(&all)
+    };
+    loop {
+        let (_, text) = get(&server.admin, "/metrics");
+        if text.lines().any(standing) {
+            assert!(
+                text.contains("evenkeel_scorer_alerts_total{action=\"raise\",severity=\"info\"}"),
+                "{text}"
+            );
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "not every stream has its alert in\n{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn a_second_process_on_the_same_directory_is_refused_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
