@@ -81,6 +81,7 @@ impl Cli {
             Command::Fetch(args) => fetch::execute(&args),
             Command::Bench(what) => bench::execute(&what),
             Command::Query(query::What::Windows(args)) => query::windows(&args),
+            Command::Query(query::What::Scores(args)) => query::scores(&args),
         }
     }
 }

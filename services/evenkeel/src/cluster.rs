@@ -139,8 +139,16 @@ impl Process {
 
     /// The sink's workers until the drain is done.
     pub fn sink(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+        let (of_rows, of_scores) = (workers(config.sink.workers), usize::from(config.sink.score_workers));
+        if of_scores > 0 {
+            evenkeel_kafka::topics::Topics::connect(&config.kafka)?.check_also(Topic::Scores)?;
+        }
         let run = |index: usize| -> Result<(), Failure> {
-            let writer = self.writer(sink::SERVICE, index);
+            let (service, topic, index) = match index.checked_sub(of_rows) {
+                None => (sink::SERVICE, Topic::Windows, index),
+                Some(index) => (sink::SCORES, Topic::Scores, index),
+            };
+            let writer = self.writer(service, index);
             let control = sink::Control {
                 drain: self.drain.clone(),
                 status: sink::StatusCell::default(),
@@ -149,7 +157,7 @@ impl Process {
             };
             let mut rows = CqlRows::open(&config.cql)?;
             self.rejoin(|| {
-                let mut worker = self.connect(config, sink::SERVICE, &writer, Topic::Windows)?;
+                let mut worker = self.connect(config, service, &writer, topic)?;
                 self.ready.holds();
                 let interval = config.sink.interval.duration();
                 match sink::run(&mut worker, &mut rows, config.sink.options(), interval, &control) {
@@ -159,8 +167,7 @@ impl Process {
                 }
             })
         };
-        let workers = workers(config.sink.workers);
-        let outcome = self.run_all(workers, &run);
+        let outcome = self.run_all(of_rows + of_scores, &run);
         self.telemetry.shutdown(self.flush); // the last spans and metrics
         outcome
     }

@@ -76,7 +76,17 @@ pub struct Machine {
     sink_drain: Drain,
     coalescer_thread: JoinHandle<Result<(), coalescer::RunError>>,
     sink_thread: JoinHandle<Result<(), sink::RunError>>,
-    scorer_thread: Option<JoinHandle<Result<(), live::LiveRunError>>>,
+    scores: Option<Scores>,
+}
+
+/// The scorer, and the sink of what it says.
+#[derive(Debug)]
+struct Scores {
+    scorer: JoinHandle<Result<(), live::LiveRunError>>,
+    /// `None` = scores stay in their topic.
+    sink: Option<JoinHandle<Result<(), sink::RunError>>>,
+    /// Begins once the scorer has left.
+    sink_drain: Drain,
 }
 
 /// How long a store may refuse rows, without any movement, before whoever waits for it is told.
@@ -111,8 +121,8 @@ impl Machine {
         windows.read_headers(emitter.traced());
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
         // First, because its files may not be what they should.
-        let scorer_thread = match &services.scorer {
-            Some(config) => Some(start_scorer(local, config, emitter, &sink_drain)?),
+        let scores = match &services.scorer {
+            Some(config) => Some(Scores::start(local, config, &services.sink, emitter, (&sink_drain, grace))?),
             None => None,
         };
         let coalescer_control = coalescer::Control {
@@ -145,14 +155,14 @@ impl Machine {
             sink_drain,
             coalescer_thread,
             sink_thread,
-            scorer_thread,
+            scores,
         })
     }
 
     /// Whether a service has ended by itself: ask [`Self::stop`] why.
     pub fn has_failed(&self) -> bool {
-        let scorer = self.scorer_thread.as_ref().is_some_and(JoinHandle::is_finished);
-        self.coalescer_thread.is_finished() || self.sink_thread.is_finished() || scorer
+        let scores = self.scores.as_ref().is_some_and(Scores::has_failed);
+        self.coalescer_thread.is_finished() || self.sink_thread.is_finished() || scores
     }
 
     /// The input has ended: every window closes by `end`.
@@ -202,35 +212,69 @@ impl Machine {
         let coalescer = self.coalescer_thread.join();
         self.sink_drain.begin(Cause::Finished);
         let sink = self.sink_thread.join();
-        let scorer = self.scorer_thread.map(JoinHandle::join);
-        if let Some(scorer) = scorer {
-            scorer.map_err(|_| MachineError::Panicked("scorer"))?.map_err(MachineError::Scorer)?;
-        }
+        self.scores.map_or(Ok(()), Scores::stop)?;
         coalescer.map_err(|_| MachineError::Panicked("coalescer"))?.map_err(MachineError::Coalescer)?;
         sink.map_err(|_| MachineError::Panicked("sink"))?.map_err(MachineError::Sink)
     }
 }
 
-/// One scorer worker over all partitions; it leaves with the sink.
-fn start_scorer(
-    local: &Local,
-    config: &live::LiveConfig,
-    emitter: &Emitter,
-    drain: &Drain,
-) -> Result<JoinHandle<Result<(), live::LiveRunError>>, MachineError> {
-    let files = config.model_files();
-    let models = files.load().map_err(MachineError::Model)?;
-    let options =
-        config.options("embedded-scorer", models.columns.clone()).map_err(MachineError::ScorerOptions)?;
-    let mut windows =
-        local.worker(SCORER_GROUP, Topic::Windows).map_err(|e| MachineError::Log(e.to_string()))?;
-    let control = live::Control {
-        drain: drain.clone(),
-        status: live::StatusCell::default(),
-        emitter: emitter.clone(),
-        interval: config.interval.duration(),
-        reload: Some((files, config.reload.duration())),
-    };
-    let run = move || live::run(&mut windows, options, models, &control);
-    Ok(std::thread::Builder::new().name("scorer".to_owned()).spawn(run)?)
+impl Scores {
+    /// One scorer worker over all partitions, which leaves with the sink of rows, and one sink worker for its scores.
+    fn start(
+        local: &Local,
+        config: &live::LiveConfig,
+        stored: &sink::Config,
+        emitter: &Emitter,
+        (drain, grace): (&Drain, Duration),
+    ) -> Result<Self, MachineError> {
+        let files = config.model_files();
+        let models = files.load().map_err(MachineError::Model)?;
+        let options =
+            config.options("embedded-scorer", models.columns.clone()).map_err(MachineError::ScorerOptions)?;
+        let worker =
+            |group, topic| local.worker(group, topic).map_err(|e| MachineError::Log(e.to_string()));
+        let mut windows = worker(SCORER_GROUP, Topic::Windows)?;
+        let control = live::Control {
+            drain: drain.clone(),
+            status: live::StatusCell::default(),
+            emitter: emitter.clone(),
+            interval: config.interval.duration(),
+            reload: Some((files, config.reload.duration())),
+        };
+        let run = move || live::run(&mut windows, options, models, &control);
+        let scorer = std::thread::Builder::new().name("scorer".to_owned()).spawn(run)?;
+        let sink_drain = Drain::new(grace);
+        let sink = match stored.score_workers {
+            0 => None,
+            _ => {
+                let (mut scores, mut rows) = (worker(sink::SCORES, Topic::Scores)?, local.rows());
+                let control = sink::Control {
+                    drain: sink_drain.clone(),
+                    status: sink::StatusCell::default(),
+                    emitter: emitter.clone(),
+                    log_system: LOG_SYSTEM,
+                };
+                let (options, interval) = (stored.options(), stored.interval.duration());
+                let run = move || sink::run(&mut scores, &mut rows, options, interval, &control);
+                Some(std::thread::Builder::new().name("sink-scores".to_owned()).spawn(run)?)
+            }
+        };
+        Ok(Self { scorer, sink, sink_drain })
+    }
+
+    fn has_failed(&self) -> bool {
+        self.scorer.is_finished() || self.sink.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// The scorer was told to leave; what it has said last is stored too.
+    fn stop(self) -> Result<(), MachineError> {
+        let scorer = self.scorer.join();
+        self.sink_drain.begin(Cause::Finished);
+        let sink = self.sink.map(JoinHandle::join);
+        scorer.map_err(|_| MachineError::Panicked("scorer"))?.map_err(MachineError::Scorer)?;
+        match sink {
+            Some(sink) => sink.map_err(|_| MachineError::Panicked("sink"))?.map_err(MachineError::Sink),
+            None => Ok(()),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 event! {
-    /// A record of `windows` could not be decoded.
+    /// A record could not be decoded.
     struct Undecodable<'a> WARN "sink.record.undecodable" "a record cannot be decoded; its bytes are in dlq" {
         values { partition: u32, offset: u64 }
         shown { error: &'a dyn std::fmt::Display }
@@ -17,7 +17,7 @@ event! {
 }
 
 event! {
-    /// A record of `windows` lies in the wrong partition.
+    /// A record lies in the wrong partition.
     struct Misrouted WARN "sink.record.misrouted" "a record lies in a partition that is not its stream's; it is in dlq (who else writes to this topic?)" {
         values { partition: u32, offset: u64 }
         limit("", 10_000);
@@ -63,6 +63,8 @@ pub struct Status {
     pub in_work: u64,
     /// Rows written.
     pub rows: u64,
+    /// Scores written.
+    pub scores: u64,
     /// Late events merged.
     pub late_merged: u64,
     /// Late events that rows held already.
@@ -101,6 +103,7 @@ pub struct Watch {
     cell: StatusCell,
     status: Status,
     written: Counter,
+    scores: Counter,
     merged: Counter,
     held: Counter,
     overflow: Counter,
@@ -113,6 +116,7 @@ impl Watch {
         let metrics = emitter.metrics();
         Self {
             written: metrics.counter(&names::ROWS, ["written"]),
+            scores: metrics.counter(&names::SCORES, []),
             merged: metrics.counter(&names::LATE_MERGED, []),
             held: metrics.counter(&names::LATE_SKIPPED, ["duplicate"]),
             overflow: metrics.counter(&names::LATE_SKIPPED, ["overflow"]),
@@ -132,6 +136,11 @@ impl Watch {
                 self.written.add(1);
                 let age = self.emitter.metrics().histogram(&names::ROW_AGE, [&size_ms.to_string()]);
                 age.record((now_ms - t_end) as f64 / 1000.0);
+            }
+            Event::ScoreStored => {
+                self.status.scores += 1;
+                self.status.away = None;
+                self.scores.add(1);
             }
             Event::Merged { merged, held, overflow } => {
                 self.status.late_merged += u64::from(*merged);

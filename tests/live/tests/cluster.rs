@@ -157,6 +157,22 @@ impl Cluster {
         }
         Ok(rows)
     }
+
+    /// Stream and start of the window of each stored score that starts before `to`, sorted.
+    fn scores_stored(&self, cql: &str, to: i64) -> anyhow::Result<Vec<(String, i64)>> {
+        let to = to.to_string();
+        let args = ["query", "scores", "--cql", cql, "--size", "5s", "--format", "json", "--to", &to];
+        let output = self.command(&args).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut scores = Vec::new();
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let score: Value = serde_json::from_str(line)?;
+            let stream = score["stream_id"].as_str().context("id")?;
+            scores.push((stream.to_owned(), score["t_start"].as_i64().context("t")?));
+        }
+        scores.sort_unstable();
+        Ok(scores)
+    }
 }
 
 impl Drop for Cluster {
@@ -227,6 +243,13 @@ fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Resul
         ..KafkaConfig::default()
     };
     let (scores, alerts) = scored::check(&config, before, DEADLINE)?;
+    let began = Instant::now();
+    while cluster.scores_stored(cassandra.address(), before)? != scores {
+        ensure!(began.elapsed() < DEADLINE, "the store has not the {} scores of the topic", scores.len());
+        cluster.check()?;
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let scores = scores.len();
     cluster.check()?;
     eprintln!("{kills} kills, {} rows, {scores} scores, {alerts} alerts, all exact", want.len());
     Ok(())

@@ -5,6 +5,8 @@ use crate::declared::{AGE_SECONDS, SECONDS};
 crate::metrics! {
     counter ROWS "evenkeel.sink.rows" "{row}" ["outcome"]
         "Row writes, by outcome.";
+    counter SCORES "evenkeel.sink.scores" "{score}" []
+        "Scores written.";
     gauge INFLIGHT "evenkeel.sink.inflight" "{request}" []
         "Requests to the store that have no outcome yet.";
     gauge LIMIT "evenkeel.sink.limit" "{request}" []

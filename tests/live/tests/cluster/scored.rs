@@ -67,8 +67,12 @@ fn read(config: &KafkaConfig, topic: Topic) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// Waits until each row of a window that starts before `before` has a score, then compares everything about these
-/// windows. How many scores and alerts there were.
-pub fn check(config: &KafkaConfig, before: i64, deadline: Duration) -> anyhow::Result<(usize, usize)> {
+/// windows. The scores, by stream and start of the window, and how many alerts there were.
+pub fn check(
+    config: &KafkaConfig,
+    before: i64,
+    deadline: Duration,
+) -> anyhow::Result<(Vec<(String, i64)>, usize)> {
     let mut rows: Vec<WindowRow> = Vec::new();
     for value in read(config, Topic::Windows)? {
         if let WindowRecord::Row(row) = decode_window_record(&value)?
@@ -113,7 +117,7 @@ pub fn check(config: &KafkaConfig, before: i64, deadline: Duration) -> anyhow::R
     let expected = expected(&rows);
     ensure!(alerts == expected, "alerts {alerts:?}, but the rows say {expected:?}");
     ensure!(said >= 3 * 7, "every stream raises both and clears one: {said}");
-    Ok((got.len(), said))
+    Ok((got.into_iter().map(|(stream, window)| (stream, window * SIZE_MS)).collect(), said))
 }
 
 /// What the two rules make of the rows, which lie in order per stream.
