@@ -82,6 +82,7 @@ pub struct Machine {
 /// The scorer, and the sink of what it says.
 #[derive(Debug)]
 struct Scores {
+    status: live::StatusCell,
     scorer: JoinHandle<Result<(), live::LiveRunError>>,
     /// `None` = scores stay in their topic.
     sink: Option<JoinHandle<Result<(), sink::RunError>>>,
@@ -165,6 +166,12 @@ impl Machine {
         self.coalescer_thread.is_finished() || self.sink_thread.is_finished() || scores
     }
 
+    /// Alerts raised and cleared since the start; `None` = nothing can raise one.
+    pub fn alerts(&self) -> Option<(u64, u64)> {
+        let status = self.scores.as_ref()?.status.get();
+        Some((status.raised, status.cleared))
+    }
+
     /// The input has ended: every window closes by `end`.
     pub fn end_input(&self) {
         self.end.store(true, Ordering::Release);
@@ -234,9 +241,10 @@ impl Scores {
         let worker =
             |group, topic| local.worker(group, topic).map_err(|e| MachineError::Log(e.to_string()));
         let mut windows = worker(SCORER_GROUP, Topic::Windows)?;
+        let status = live::StatusCell::default();
         let control = live::Control {
             drain: drain.clone(),
-            status: live::StatusCell::default(),
+            status: status.clone(),
             emitter: emitter.clone(),
             interval: config.interval.duration(),
             reload: Some((files, config.reload.duration())),
@@ -259,7 +267,7 @@ impl Scores {
                 Some(std::thread::Builder::new().name("sink-scores".to_owned()).spawn(run)?)
             }
         };
-        Ok(Self { scorer, sink, sink_drain })
+        Ok(Self { status, scorer, sink, sink_drain })
     }
 
     fn has_failed(&self) -> bool {

@@ -24,7 +24,7 @@ mod run;
 
 pub use config::{Config, DEFAULT_TOML, Mode, Plan, PlanError, SERVICE, TestMode};
 pub use error::{InputError, OutputError, RunError};
-pub use evenkeel_scoring::{Policy, Report};
+pub use evenkeel_scoring::{Memory, Policy, Report};
 pub use input::read_rows;
 pub use overrides::{Overrides, read_overrides};
 pub use pool::{Pace, PoolError, Scored, score_through_queue};
