@@ -16,7 +16,7 @@ use evenkeel_coalescer as coalescer;
 use evenkeel_cql::{CqlReader, CqlRows};
 use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
-use evenkeel_kafka::{KafkaAppender, KafkaWorker, WorkerOptions};
+use evenkeel_kafka::{KafkaAppender, KafkaConfig, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
 use evenkeel_scorer::{self as scorer, live};
 use evenkeel_seam::WorkerError;
@@ -253,7 +253,13 @@ impl Process {
             // Only traces are read from them, and they cost a call per record.
             headers: self.telemetry.emitter().traced(),
         };
-        Ok(KafkaWorker::connect(&config.kafka, options)?)
+        // Members of one group must ask for one topic: a group that was named is that of rows.
+        let group = config.kafka.group.as_ref().filter(|_| service == sink::SCORES);
+        let kafka = match group {
+            Some(group) => KafkaConfig { group: Some(format!("{group}-scores")), ..config.kafka.clone() },
+            None => config.kafka.clone(),
+        };
+        Ok(KafkaWorker::connect(&kafka, options)?)
     }
 
     /// Runs a worker until it is drained; a fenced one rejoins.
