@@ -1,7 +1,7 @@
 //! The command line: what there is to type. Each command's own arguments are in `cmd`.
 
 use crate::cmd::service::{self, Service};
-use crate::cmd::{bench, demo, fetch, plan, query, run, score, setup};
+use crate::cmd::{bench, demo, fetch, plan, profile, query, run, score, setup};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
@@ -39,6 +39,7 @@ enum Command {
     Cql(setup::CqlCommand),
     Plan(plan::Args),
     Score(score::Args),
+    Profile(profile::Args),
     Fetch(fetch::Args),
     #[command(subcommand)]
     Bench(bench::What),
@@ -78,6 +79,7 @@ impl Cli {
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),
             Command::Score(args) => score::execute(&args),
+            Command::Profile(args) => profile::execute(&args),
             Command::Fetch(args) => fetch::execute(&args),
             Command::Bench(what) => bench::execute(&what),
             Command::Query(query::What::Windows(args)) => query::windows(&args),

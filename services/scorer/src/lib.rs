@@ -20,6 +20,7 @@ mod modes;
 mod output;
 mod overrides;
 mod pool;
+mod profile;
 mod run;
 
 pub use config::{Config, DEFAULT_TOML, Mode, Plan, PlanError, SERVICE, TestMode};
@@ -28,4 +29,5 @@ pub use evenkeel_scoring::{Memory, Policy, Report};
 pub use input::read_rows;
 pub use overrides::{Overrides, read_overrides};
 pub use pool::{Pace, PoolError, Scored, score_through_queue};
+pub use profile::write_profile;
 pub use run::{Counted, Prepared, Progress, Summary, prepare, run};
