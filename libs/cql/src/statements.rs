@@ -60,16 +60,16 @@ pub(crate) fn select_all_latest(keyspace: &str) -> String {
 
 pub(crate) fn insert_score(keyspace: &str) -> String {
     format!(
-        "INSERT INTO {keyspace}.scores (stream_id, size_ms, bucket, t_start, model, version, shadow, place, t_end, \
+        "INSERT INTO {keyspace}.scores (stream_id, size_ms, bucket, t_start, model, model_version, shadow, place, t_end, \
          event, score, threshold, prediction, last_arrival) VALUES (:stream_id, :size_ms, :bucket, :t_start, \
-         :model, :version, :shadow, :place, :t_end, :event, :score, :threshold, :prediction, :last_arrival) \
+         :model, :model_version, :shadow, :place, :t_end, :event, :score, :threshold, :prediction, :last_arrival) \
          USING TIMESTAMP :written_us AND TTL :ttl_s"
     )
 }
 
 pub(crate) fn select_scores(keyspace: &str) -> String {
     format!(
-        "SELECT stream_id, t_start, model, version, shadow, place, event, score, threshold, prediction, \
+        "SELECT stream_id, t_start, model, model_version, shadow, place, event, score, threshold, prediction, \
          last_arrival FROM {keyspace}.scores WHERE stream_id = :stream_id AND size_ms = :size_ms AND \
          bucket = :bucket AND t_start >= :t_from AND t_start < :t_to ORDER BY t_start ASC"
     )
