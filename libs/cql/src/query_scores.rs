@@ -107,7 +107,8 @@ impl Question<'_> {
         let mut columns = pager.rows_stream::<ScoreColumns>().map_err(typed)?;
         while let Some(columns) = columns.try_next().await.map_err(row_failed)? {
             let stored = columns.into_stored(table.size_ms());
-            let stored = stored.map_err(|source| QueryError::Row { stream_id: stream_id.to_owned(), source })?;
+            let stored =
+                stored.map_err(|source| QueryError::Row { stream_id: stream_id.to_owned(), source })?;
             *rows += 1;
             if each(stored).is_break() {
                 return Ok(ControlFlow::Break(()));

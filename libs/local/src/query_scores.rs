@@ -55,9 +55,14 @@ impl ScorePages<'_> {
         let asked = self.query.stream.as_deref();
         // A single stream is found by its key, not by walking all before it.
         let after = match &self.after {
-            Some(StoredScore { score: s, place }) => {
-                (s.stream_id.as_str(), s.span.t_start(), s.model.as_str(), s.version.as_str(), s.shadow, *place)
-            }
+            Some(StoredScore { score: s, place }) => (
+                s.stream_id.as_str(),
+                s.span.t_start(),
+                s.model.as_str(),
+                s.version.as_str(),
+                s.shadow,
+                *place,
+            ),
             None => (asked.unwrap_or(""), i64::MIN, "", "", false, i64::MIN),
         };
         let (stream, start, model, version, shadow, place) = after;

@@ -122,11 +122,7 @@ pub(crate) fn score_sizes(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
 fn sizes_by(conn: &Connection, next: &str) -> rusqlite::Result<Vec<i64>> {
     let mut sizes = Vec::new();
     let mut after = 0i64;
-    while let Some(size) = conn
-        .prepare_cached(next)?
-        .query_row([after], |row| row.get(0))
-        .optional()?
-    {
+    while let Some(size) = conn.prepare_cached(next)?.query_row([after], |row| row.get(0)).optional()? {
         sizes.push(size);
         after = size;
     }

@@ -123,7 +123,9 @@ impl Machine {
         let (coalescer_drain, sink_drain) = (Drain::new(grace), Drain::new(grace));
         // First, because its files may not be what they should.
         let scores = match &services.scorer {
-            Some(config) => Some(Scores::start(local, config, &services.sink, emitter, (&sink_drain, grace))?),
+            Some(config) => {
+                Some(Scores::start(local, config, &services.sink, emitter, (&sink_drain, grace))?)
+            }
             None => None,
         };
         let coalescer_control = coalescer::Control {
@@ -148,16 +150,7 @@ impl Machine {
         let sink_thread = std::thread::Builder::new()
             .name("sink".to_owned())
             .spawn(move || sink::run(&mut windows, &mut rows, sink_options, interval, &sink_control))?;
-        Ok(Self {
-            coalescer,
-            sink,
-            end,
-            coalescer_drain,
-            sink_drain,
-            coalescer_thread,
-            sink_thread,
-            scores,
-        })
+        Ok(Self { coalescer, sink, end, coalescer_drain, sink_drain, coalescer_thread, sink_thread, scores })
     }
 
     /// Whether a service has ended by itself: ask [`Self::stop`] why.
@@ -238,8 +231,7 @@ impl Scores {
         let models = files.load().map_err(MachineError::Model)?;
         let options =
             config.options("embedded-scorer", models.columns.clone()).map_err(MachineError::ScorerOptions)?;
-        let worker =
-            |group, topic| local.worker(group, topic).map_err(|e| MachineError::Log(e.to_string()));
+        let worker = |group, topic| local.worker(group, topic).map_err(|e| MachineError::Log(e.to_string()));
         let mut windows = worker(SCORER_GROUP, Topic::Windows)?;
         let status = live::StatusCell::default();
         let control = live::Control {

@@ -76,7 +76,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (input, out) = (dir.path().join("rows.csv"), dir.path().join("profile.json"));
         std::fs::write(&input, "a,room\n1,attic\n").unwrap();
-        let refused = |name: &str| write_profile(&input, &[name.to_owned()], 10, &out).unwrap_err().to_string();
+        let refused =
+            |name: &str| write_profile(&input, &[name.to_owned()], 10, &out).unwrap_err().to_string();
         assert!(refused("room").contains("attic"), "{}", refused("room"));
         assert!(refused("c").contains("a, room"), "{}", refused("c"));
         assert!(!out.exists());

@@ -296,6 +296,7 @@ fn scores_are_written_and_an_offset_waits_for_them() {
     let commit = bench.tick().unwrap();
     assert_eq!(commit.positions[0].offset, 14);
     let dead = commit.outputs.records().next().unwrap();
-    let source = commit.outputs.headers(dead).iter().find(|h| h.name == "source-topic").unwrap().value.to_vec();
+    let source =
+        commit.outputs.headers(dead).iter().find(|h| h.name == "source-topic").unwrap().value.to_vec();
     assert_eq!((dead.topic, source), (Topic::Dlq, b"scores".to_vec()));
 }

@@ -148,7 +148,8 @@ fn scores(config: &CqlConfig) -> anyhow::Result<()> {
         })?;
         Ok(read)
     };
-    let stream = WindowQuery { stream_id: Some("sc/ß".to_owned()), size_ms: Some(5_000), ..WindowQuery::default() };
+    let stream =
+        WindowQuery { stream_id: Some("sc/ß".to_owned()), size_ms: Some(5_000), ..WindowQuery::default() };
     ensure!(read(&stream)? == all[..all.len() - 1], "in order of time, whole, each once");
     let from = span(first + 1_199).t_start();
     ensure!(read(&WindowQuery { from_ms: Some(from), ..stream.clone() })?.len() == 2 + 3);

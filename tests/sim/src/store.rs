@@ -191,7 +191,14 @@ impl Store {
             RowAction::Score(stored) => {
                 self.writes += 1;
                 let StoredScore { score: s, place } = &*stored;
-                let key = (s.stream_id.clone(), s.span.size_ms, s.span.window_id, s.version.clone(), s.shadow, *place);
+                let key = (
+                    s.stream_id.clone(),
+                    s.span.size_ms,
+                    s.span.window_id,
+                    s.version.clone(),
+                    s.shadow,
+                    *place,
+                );
                 self.scores.insert(key, *stored);
             }
         }

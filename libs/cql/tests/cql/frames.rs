@@ -121,9 +121,8 @@ pub fn type_of(name: &str) -> Vec<u8> {
         "durable_writes" | "shadow" | "prediction" => simple(0x04),
         "score" | "threshold" => simple(0x07),
         "version" | "revision" | "salt" | "late_merged" | "ttl_s" | "initial_tablets" => simple(0x09),
-        "place" | "bucket" | "size_ms" | "count" | "missing" | "late_offset" | "seq_min" | "seq_max" | "written_us" => {
-            simple(0x02)
-        }
+        "place" | "bucket" | "size_ms" | "count" | "missing" | "late_offset" | "seq_min" | "seq_max"
+        | "written_us" => simple(0x02),
         "t_start" | "t_end" | "max_ts" | "first_arrival" | "last_arrival" | "applied_at" | "t_from"
         | "t_to" => simple(0x0b),
         "seq_ranges" | "events" => simple(0x03),

@@ -161,8 +161,7 @@ pub fn scores(args: &Scores) -> Result<Exit, Failure> {
         }
         Some(address) => {
             let mut printed = Ok(());
-            of.cql(address)?
-                .scores(&of.of_cql(false), &mut |score| go_on(print(&score), &mut printed))?;
+            of.cql(address)?.scores(&of.of_cql(false), &mut |score| go_on(print(&score), &mut printed))?;
             printed
         }
     };

@@ -186,7 +186,10 @@ mod tests {
         let objects: Vec<serde_json::Value> =
             json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(objects[0]["score"], serde_json::json!(0.1 + 0.2));
-        assert_eq!((&objects[0]["event_ts"], objects[1]["event_seq"].as_u64()), (&serde_json::Value::Null, Some(u64::MAX)));
+        assert_eq!(
+            (&objects[0]["event_ts"], objects[1]["event_seq"].as_u64()),
+            (&serde_json::Value::Null, Some(u64::MAX))
+        );
         let table = shown(Format::Table);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3);

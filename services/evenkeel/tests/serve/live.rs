@@ -75,7 +75,8 @@ fn a_device_is_seen_live_and_after_it_fell_silent() {
 /// A rule's alert is raised and cleared before the eyes of whoever looks at the device, and of whoever comes later.
 #[test]
 fn an_alert_is_seen_raised_and_cleared() {
-    const RULE: &str = "scorer.live.rule=[{ name = \"warm\", match = \"bowl/*\", field = \"temp.max\", above = 21.0 }]";
+    const RULE: &str =
+        "scorer.live.rule=[{ name = \"warm\", match = \"bowl/*\", field = \"temp.max\", above = 21.0 }]";
     const ALERTS: &str = "topic=device%2Fbowl%252F7%2Falerts";
     let dir = tempfile::tempdir().unwrap();
     let sets = ["gateway.drain-spread=50ms", "scorer.live.sizes=[\"5s\"]", RULE];

@@ -153,7 +153,8 @@ fn each_window_has_one_stored_score_across_kill_9() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models/cases/linear_regression.onnx");
     let sets = [
         format!("scorer.live.model={model}"),
-        "scorer.live.features=[\"v.mean\", \"v.max\", \"v.min\", \"count\", \"missing\", \"v.last\"]".to_owned(),
+        "scorer.live.features=[\"v.mean\", \"v.max\", \"v.min\", \"count\", \"missing\", \"v.last\"]"
+            .to_owned(),
         "scorer.live.sizes=[\"5s\"]".to_owned(),
         "sink.interval=50ms".to_owned(),
     ];
