@@ -295,8 +295,8 @@ fn scores_are_written_and_an_offset_waits_for_them() {
     assert_eq!((places, &stored[2].score), (vec![10, 11, StoredScore::OF_WINDOW], &window));
     let commit = bench.tick().unwrap();
     assert_eq!(commit.positions[0].offset, 14);
-    let dead = commit.outputs.records().next().unwrap();
-    let source =
-        commit.outputs.headers(dead).iter().find(|h| h.name == "source-topic").unwrap().value.to_vec();
+    let [dead] = commit.outputs.records() else { panic!("{:?}", commit.outputs) };
+    let mut headers = commit.outputs.headers(dead);
+    let source = headers.find(|h| h.name == "source-topic").unwrap().value.to_vec();
     assert_eq!((dead.topic, source), (Topic::Dlq, b"scores".to_vec()));
 }
