@@ -25,7 +25,7 @@ fn score(n: usize) -> Score {
         event: (n % 20 >= 10).then_some(ScoredEvent { ts: 7, seq: None }),
         model: "m".into(),
         version: "1".into(),
-        shadow: n % 10 >= 5,
+        shadow: (5..10).contains(&(n % 20)),
         score: n as f64,
         threshold: None,
         prediction: false,
