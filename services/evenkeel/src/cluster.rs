@@ -150,6 +150,7 @@ impl Process {
             };
             let writer = self.writer(service, index);
             let control = sink::Control {
+                topic,
                 drain: self.drain.clone(),
                 status: sink::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),

@@ -136,6 +136,7 @@ impl Machine {
             log_system: LOG_SYSTEM,
         };
         let sink_control = sink::Control {
+            topic: Topic::Windows,
             drain: sink_drain.clone(),
             status: sink::StatusCell::default(),
             emitter: emitter.clone(),
@@ -249,6 +250,7 @@ impl Scores {
             _ => {
                 let (mut scores, mut rows) = (worker(sink::SCORES, Topic::Scores)?, local.rows());
                 let control = sink::Control {
+                    topic: Topic::Scores,
                     drain: sink_drain.clone(),
                     status: sink::StatusCell::default(),
                     emitter: emitter.clone(),

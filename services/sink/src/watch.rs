@@ -1,6 +1,7 @@
 //! What a worker shows of itself: metrics, log lines, and a status for whoever waits for it.
 
 use crate::driver::{Driver, Event};
+use evenkeel_model::Topic;
 use evenkeel_telemetry::names::sink as names;
 use evenkeel_telemetry::{Counter, Emitter, event};
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ impl StatusCell {
 #[derive(Debug)]
 pub struct Watch {
     emitter: Emitter,
+    topic: Topic,
     cell: StatusCell,
     status: Status,
     written: Counter,
@@ -111,8 +113,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a worker; the status goes to `cell`.
-    pub fn new(emitter: Emitter, cell: StatusCell) -> Self {
+    /// Watches a worker of a topic; the status goes to `cell`.
+    pub fn new(emitter: Emitter, cell: StatusCell, topic: Topic) -> Self {
         let metrics = emitter.metrics();
         Self {
             written: metrics.counter(&names::ROWS, ["written"]),
@@ -122,6 +124,7 @@ impl Watch {
             overflow: metrics.counter(&names::LATE_SKIPPED, ["overflow"]),
             expired: metrics.counter(&names::EXPIRED, []),
             emitter,
+            topic,
             cell,
             status: Status::default(),
         }
@@ -178,9 +181,10 @@ impl Watch {
         self.status.in_work = driver.in_work() as u64;
         self.status.positions = driver.positions().collect();
         let metrics = self.emitter.metrics();
-        metrics.gauge(&names::INFLIGHT, []).set_count(self.status.in_work);
-        metrics.gauge(&names::LIMIT, []).set_count(driver.in_flight_max() as u64);
-        metrics.gauge(&names::PAUSED, []).set_count(driver.paused_partitions() as u64);
+        let topic = [self.topic.as_str()];
+        metrics.gauge(&names::INFLIGHT, topic).set_count(self.status.in_work);
+        metrics.gauge(&names::LIMIT, topic).set_count(driver.in_flight_max() as u64);
+        metrics.gauge(&names::PAUSED, topic).set_count(driver.paused_partitions() as u64);
         self.cell.set(self.status.clone());
     }
 }
