@@ -52,6 +52,11 @@ bench-spool: ## Measure the spool beside stream-download, tempfile and Python (s
 	cargo build $(LOCKED) --release -p evenkeel --bins
 	$(CARGO_TARGET_DIR)/release/evenkeel bench spool --contenders "$$(tests/peers/spool/build.sh)" --python python3 $(ARGS)
 
+.PHONY: bench-score
+bench-score: ## Measure scoring beside pandas with scikit-learn and onnxruntime (some minutes; makes a Python for them)
+	cargo build $(LOCKED) --release -p evenkeel --bins
+	$(CARGO_TARGET_DIR)/release/evenkeel bench score --python "$$(tests/peers/score/build.sh)" $(ARGS)
+
 ##@ Check
 
 STEPS := fmt-check tidy deny clippy unit sim sabotage live chart

@@ -1,4 +1,4 @@
-//! The window store on ScyllaDB or Cassandra, and the only crate that names the driver.
+//! The store of windows and scores on ScyllaDB or Cassandra, and the only crate that names the driver.
 //!
 //! Owns: schema and migrations (schemas/cql), statements, error classes, own retries, in-flight control.
 //! Never: which row to write when (services/sink), a rule about windows (libs/window).
@@ -19,8 +19,10 @@ mod doctor;
 mod inflight;
 mod migrate;
 mod query;
+mod query_scores;
 mod row;
 pub mod schema;
+mod score;
 mod seqs;
 mod span_text;
 pub mod statements;

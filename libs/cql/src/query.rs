@@ -73,9 +73,9 @@ pub enum QueryError {
 
 /// An open reader.
 pub struct CqlReader {
-    runtime: tokio::runtime::Runtime,
-    cluster: Cluster,
-    config: CqlConfig,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) cluster: Cluster,
+    pub(crate) config: CqlConfig,
 }
 
 impl CqlReader {
@@ -134,7 +134,7 @@ impl CqlReader {
         sizes
     }
 
-    fn tables(&self, size_ms: Option<i64>) -> Result<Vec<WindowTable>, QueryError> {
+    pub(crate) fn tables(&self, size_ms: Option<i64>) -> Result<Vec<WindowTable>, QueryError> {
         let mut tables = self.config.tables.clone();
         tables.sort_by_key(|table| table.size);
         let Some(size_ms) = size_ms else { return Ok(tables) };
@@ -150,10 +150,10 @@ impl CqlReader {
 
 type Each<'a> = &'a mut dyn FnMut(StoredRow) -> ControlFlow<()>;
 
-struct Question<'a> {
-    cluster: &'a Cluster,
-    keyspace: &'a str,
-    query: &'a WindowQuery,
+pub(crate) struct Question<'a> {
+    pub cluster: &'a Cluster,
+    pub keyspace: &'a str,
+    pub query: &'a WindowQuery,
 }
 
 impl Question<'_> {
@@ -167,7 +167,7 @@ impl Question<'_> {
         let Some(stream_id) = &self.query.stream_id else {
             return self.every_partition(table, &statement, each, rows).await;
         };
-        let buckets = match self.buckets(table) {
+        let buckets = match self.buckets(table, BUCKET_WINDOWS) {
             Some((first, last)) => (first..=last).collect(),
             None => self.buckets_of(table, stream_id).await?,
         };
@@ -179,9 +179,9 @@ impl Question<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// First and last bucket that can hold an answer; `None` = they have to be listed. Rows older than their
+    /// First and last bucket, of so many windows, that can hold an answer; `None` = they have to be listed. Rows older than their
     /// life time are gone, and none is newer than a day from now.
-    fn buckets(&self, table: &WindowTable) -> Option<(i64, i64)> {
+    pub(crate) fn buckets(&self, table: &WindowTable, windows: i64) -> Option<(i64, i64)> {
         let oldest =
             table.ttl.map(|ttl| now_ms().saturating_sub(ttl.get() as i64).saturating_sub(table.size_ms()));
         let from = match (self.query.from_ms, oldest) {
@@ -189,7 +189,7 @@ impl Question<'_> {
             (from, oldest) => from.or(oldest)?,
         };
         let to = self.query.to_ms.unwrap_or(i64::MAX).min(now_ms().saturating_add(86_400_000));
-        let bucket = |t| bucket_of(WindowSpan::of(t, table.size_ms()));
+        let bucket = |t| WindowSpan::of(t, table.size_ms()).window_id.div_euclid(windows);
         let (first, last) = (bucket(from), bucket(to));
         (last.saturating_sub(first) < BUCKETS_MAX).then_some((first, last))
     }
@@ -199,7 +199,7 @@ impl Question<'_> {
         let mut pages = self.iter(statement, ()).await?.rows_stream::<(String, i64)>().map_err(typed)?;
         let mut buckets = Vec::new(); // 8 bytes per 10 000 windows of one stream
         while let Some((id, bucket)) = pages.try_next().await.map_err(row_failed)? {
-            if id == stream_id && self.may_hold(table, bucket) {
+            if id == stream_id && self.may_hold(table.size_ms(), bucket, BUCKET_WINDOWS) {
                 buckets.push(bucket);
             }
         }
@@ -217,7 +217,7 @@ impl Question<'_> {
         let list = self.prepare(statements::select_partitions(self.keyspace, &table.name())).await?;
         let mut pages = self.iter(list, ()).await?.rows_stream::<(String, i64)>().map_err(typed)?;
         while let Some((stream_id, bucket)) = pages.try_next().await.map_err(row_failed)? {
-            if self.may_hold(table, bucket)
+            if self.may_hold(table.size_ms(), bucket, BUCKET_WINDOWS)
                 && self.partition(table, statement, &stream_id, bucket, each, rows).await?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -226,8 +226,9 @@ impl Question<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn may_hold(&self, table: &WindowTable, bucket: i64) -> bool {
-        let length_ms = BUCKET_WINDOWS.saturating_mul(table.size_ms());
+    /// Whether a bucket of so many windows can hold an answer.
+    pub(crate) fn may_hold(&self, size_ms: i64, bucket: i64, windows: i64) -> bool {
+        let length_ms = windows.saturating_mul(size_ms);
         let start = bucket.saturating_mul(length_ms);
         let after = self.query.to_ms.is_some_and(|to| start >= to);
         let before = self.query.from_ms.is_some_and(|from| start.saturating_add(length_ms) <= from);
@@ -293,13 +294,13 @@ impl Question<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn prepare(&self, text: String) -> Result<PreparedStatement, QueryError> {
+    pub(crate) async fn prepare(&self, text: String) -> Result<PreparedStatement, QueryError> {
         let mut statement = self.cluster.session.prepare(text).await.map_err(ConnectError::from)?;
         statement.set_page_size(PAGE_ROWS);
         Ok(statement)
     }
 
-    async fn iter(
+    pub(crate) async fn iter(
         &self,
         statement: PreparedStatement,
         values: impl SerializeRow,
@@ -312,10 +313,10 @@ fn page_failed(error: PagerExecutionError) -> QueryError {
     QueryError::Request { class: class_of_pager(&error).as_str(), reason: error.to_string() }
 }
 
-fn row_failed(error: NextRowError) -> QueryError {
+pub(crate) fn row_failed(error: NextRowError) -> QueryError {
     QueryError::Request { class: class_of_row(&error).as_str(), reason: error.to_string() }
 }
 
-fn typed(error: scylla::errors::TypeCheckError) -> QueryError {
+pub(crate) fn typed(error: scylla::errors::TypeCheckError) -> QueryError {
     QueryError::Request { class: "schema", reason: format!("{error}; run `evenkeel cql doctor`") }
 }

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The table that says what was applied.
 pub(crate) const SCHEMA_VERSION: &str = include_str!("../../../schemas/cql/000_schema_version.cql");
 /// Migrations of the part `base`, in order: the first is version 1.
-pub(crate) const BASE: &[&str] = &[include_str!("../../../schemas/cql/001_base.cql")];
+pub(crate) const BASE: &[&str] =
+    &[include_str!("../../../schemas/cql/001_base.cql"), include_str!("../../../schemas/cql/002_scores.cql")];
 /// A window table, version [`WINDOW_TABLE_VERSION`].
 pub(crate) const WINDOW_TABLE: &str = include_str!("../../../schemas/cql/window_table.cql");
 /// What may change of a window table later.
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn no_placeholder_is_left_over() {
         let (common, overlay) = all_texts();
-        assert_eq!(common.len(), 1 + 1 + 1 + 1 + 2);
+        assert_eq!(common.len(), 1 + 1 + 1 + 1 + 3);
         for text in common.iter().chain(&overlay) {
             assert!(
                 !text.contains("{keyspace}") && !text.contains("{table}") && !text.contains("{ttl"),

@@ -58,6 +58,27 @@ pub(crate) fn select_all_latest(keyspace: &str) -> String {
     format!("SELECT stream_id, size_ms, t_start FROM {keyspace}.latest_window")
 }
 
+pub(crate) fn insert_score(keyspace: &str) -> String {
+    format!(
+        "INSERT INTO {keyspace}.scores (stream_id, size_ms, bucket, t_start, model, model_version, shadow, place, t_end, \
+         event, score, threshold, prediction, last_arrival) VALUES (:stream_id, :size_ms, :bucket, :t_start, \
+         :model, :model_version, :shadow, :place, :t_end, :event, :score, :threshold, :prediction, :last_arrival) \
+         USING TIMESTAMP :written_us AND TTL :ttl_s"
+    )
+}
+
+pub(crate) fn select_scores(keyspace: &str) -> String {
+    format!(
+        "SELECT stream_id, t_start, model, model_version, shadow, place, event, score, threshold, prediction, \
+         last_arrival FROM {keyspace}.scores WHERE stream_id = :stream_id AND size_ms = :size_ms AND \
+         bucket = :bucket AND t_start >= :t_from AND t_start < :t_to ORDER BY t_start ASC"
+    )
+}
+
+pub(crate) fn select_score_partitions(keyspace: &str) -> String {
+    format!("SELECT DISTINCT stream_id, size_ms, bucket FROM {keyspace}.scores")
+}
+
 pub(crate) fn insert_version(keyspace: &str) -> String {
     format!("INSERT INTO {keyspace}.schema_version (part, version, applied_at, options) VALUES (?, ?, ?, ?)")
 }
@@ -82,6 +103,9 @@ pub fn all_texts() -> Vec<String> {
         select_partitions(ks, table),
         select_latest(ks),
         select_all_latest(ks),
+        insert_score(ks),
+        select_scores(ks),
+        select_score_partitions(ks),
         insert_version(ks),
         select_versions(ks),
         SELECT_KEYSPACE.to_owned(),

@@ -11,9 +11,10 @@ use crate::connect::{Cluster, ConnectError};
 use crate::inflight::Signal;
 use crate::row::{Encoded, ReadColumns};
 use crate::schema;
+use crate::score::ScoreValues;
 use crate::statements::{self, TableStatements};
 use crate::table::{WindowTable, bucket_of};
-use evenkeel_model::StoredRow;
+use evenkeel_model::{StoredRow, StoredScore};
 use evenkeel_seam::{RowAction, RowKey, RowResult};
 use scylla::errors::ExecutionError;
 use scylla::response::query_result::QueryResult;
@@ -28,6 +29,7 @@ pub(crate) struct Store {
     pub cluster: Cluster,
     tables: BTreeMap<i64, (WindowTable, TableStatements)>,
     insert_latest: PreparedStatement,
+    insert_score: PreparedStatement,
     attempts_max: u32,
     row_bytes_max: usize,
 }
@@ -63,9 +65,11 @@ impl Store {
             tables.insert(table.size_ms(), (*table, prepared));
         }
         let insert_latest = session.prepare(statements::insert_latest(&config.keyspace)).await?;
+        let insert_score = session.prepare(statements::insert_score(&config.keyspace)).await?;
         Ok(Self {
             tables,
             insert_latest,
+            insert_score,
             attempts_max: config.attempts_max,
             row_bytes_max: config.row_bytes_max as usize,
             cluster,
@@ -77,6 +81,7 @@ impl Store {
         match action {
             RowAction::Read(key) => self.read(key).await,
             RowAction::Write(row) => self.write(row).await,
+            RowAction::Score(stored) => self.score(stored).await,
         }
     }
 
@@ -122,6 +127,19 @@ impl Store {
         match tokio::join!(window, latest) {
             (Ok(_), Ok(())) => good(RowResult::Written),
             (Err(error), _) | (_, Err(error)) => outcome_of(&error),
+        }
+    }
+
+    /// A score lives as long as the row of its window.
+    async fn score(&self, stored: &StoredScore) -> Outcome {
+        let span = stored.score.span;
+        let Some((table, _)) = self.tables.get(&span.size_ms) else { return no_table(span.size_ms) };
+        let Some(values) = ScoreValues::of(stored, table.life_at(span, now_ms())) else {
+            return neutral(RowResult::Expired);
+        };
+        match self.execute(&self.insert_score, values).await {
+            Ok(_) => good(RowResult::Written),
+            Err(error) => outcome_of(&error),
         }
     }
 

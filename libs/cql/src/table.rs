@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Windows of one stream in one partition: ~10k rows of a few hundred bytes to a few KiB.
 pub(crate) const BUCKET_WINDOWS: i64 = 10_000;
+/// Windows whose scores lie in one partition: fewer, because a model may score each event of a window.
+pub(crate) const BUCKET_SCORED_WINDOWS: i64 = 1_000;
 /// Partitions of `latest_window` per group. Fixed: a row is found by it.
 pub(crate) const SALTS: u32 = 16;
 /// Compaction windows per life time; ScyllaDB refuses more.
@@ -106,6 +108,11 @@ impl Life {
             Self::Forever => Some(0), // 0 = no expiry, also against the table's default
         }
     }
+}
+
+/// The partition of a window's scores within its stream.
+pub(crate) fn bucket_of_scores(span: WindowSpan) -> i64 {
+    span.window_id.div_euclid(BUCKET_SCORED_WINDOWS)
 }
 
 /// The partition of a window within its stream.

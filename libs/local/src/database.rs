@@ -15,6 +15,8 @@ pub(crate) struct FileKind {
     /// Format version this program writes and reads.
     pub version: i32,
     pub schema: &'static str,
+    /// Tables that came later, made where they are missing. What an earlier version does not know it leaves alone.
+    pub added: &'static str,
 }
 
 /// How to open a file for writing.
@@ -159,6 +161,7 @@ pub(crate) fn open_writer(dir: &Path, kind: FileKind, options: FileOptions) -> R
         txn.pragma_update(None, "application_id", kind.application_id).map_err(fail)?;
         txn.pragma_update(None, "user_version", kind.version).map_err(fail)?;
     }
+    txn.execute_batch(kind.added).map_err(fail)?;
     txn.commit().map_err(fail)?;
     Ok(conn)
 }

@@ -46,6 +46,7 @@ pub(crate) const LOG_FILE: FileKind = FileKind {
             stream_id TEXT PRIMARY KEY, next_seq INTEGER NOT NULL, load INTEGER NOT NULL, max_ts INTEGER
         ) WITHOUT ROWID;
     ",
+    added: "",
 };
 
 /// A committed position as stored: the metadata is still text.

@@ -27,8 +27,8 @@ pub struct RowQuery {
 /// The store of a data directory, for reading.
 #[derive(Debug)]
 pub struct StoreReader {
-    conn: Connection,
-    path: PathBuf,
+    pub(crate) conn: Connection,
+    pub(crate) path: PathBuf,
 }
 
 /// Rows of one question, in order of size, stream, start.
@@ -41,7 +41,7 @@ pub struct RowPages<'a> {
 }
 
 /// Rows of one page.
-const PAGE_ROWS: usize = 1000;
+pub(crate) const PAGE_ROWS: usize = 1000;
 /// Rows that are looked at for the streams heard last.
 const HEARD_ROWS: i64 = 50_000;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Reads and writes window rows of the embedded store.
+/// Reads and writes window rows, and writes scores, of the embedded store.
 pub struct LocalRows {
     inner: Arc<Inner>,
     sender: Sender<(u64, RowResult)>,
@@ -27,6 +27,7 @@ impl Rows for LocalRows {
         let bytes = match &action {
             RowAction::Read(_) => 256,
             RowAction::Write(row) => 512 + row.row.stats.len() * 160,
+            RowAction::Score(_) => 512,
         };
         let job = RowJob { id, action, results: self.sender.clone() };
         if self.inner.rows.push_over(job, bytes).is_err() {

@@ -92,6 +92,13 @@ impl StoreWriter {
                 RowAction::Write(row) if is_expired(row.row.span.t_end(), self.row_ttl_ms, now) => {
                     RowResult::Expired
                 }
+                RowAction::Score(stored) if is_expired(stored.score.span.t_end(), self.row_ttl_ms, now) => {
+                    RowResult::Expired
+                }
+                RowAction::Score(stored) => {
+                    store_file::put_score(&txn, stored, body).map_err(fault)?;
+                    RowResult::Written
+                }
                 RowAction::Write(row) => {
                     store_file::put(&txn, row, body).map_err(fault)?;
                     RowResult::Written
@@ -104,13 +111,18 @@ impl StoreWriter {
 
     fn expire(&mut self) {
         let Some(ttl_ms) = self.row_ttl_ms else { return };
+        let before = |size_ms: i64| now_ms().saturating_sub(ttl_ms).saturating_sub(size_ms);
         let outcome = store_file::sizes(&self.conn).and_then(|sizes| {
             sizes.into_iter().try_for_each(|size_ms| {
-                let before = now_ms().saturating_sub(ttl_ms).saturating_sub(size_ms);
-                store_file::expire(&self.conn, size_ms, before, EXPIRE_ROWS_MAX).map(|_| ())
+                store_file::expire(&self.conn, size_ms, before(size_ms), EXPIRE_ROWS_MAX).map(|_| ())
             })
         });
-        if let Err(error) = outcome {
+        let scores = store_file::score_sizes(&self.conn).and_then(|sizes| {
+            sizes.into_iter().try_for_each(|size_ms| {
+                store_file::expire_scores(&self.conn, size_ms, before(size_ms), EXPIRE_ROWS_MAX).map(|_| ())
+            })
+        });
+        if let Err(error) = outcome.and(scores) {
             tracing::warn!(%error, "store.db: expiry failed, trying again later");
         }
     }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel_local::{Local, LocalOptions, RowQuery, StoreReader};
-use evenkeel_model::{ClosedBy, FieldStats, SeqRange, StoredRow, WindowRow, WindowSpan};
+use evenkeel_model::{
+    ClosedBy, FieldStats, Score, ScoredEvent, SeqRange, StoredRow, StoredScore, WindowRow, WindowSpan,
+};
 use evenkeel_seam::{RowAction, RowKey, RowResult, Rows};
 use std::time::{Duration, Instant};
 
@@ -108,12 +110,73 @@ fn questions_choose_by_stream_size_time_and_newest() {
     assert_eq!(one.len(), 2);
 }
 
+fn score(stream: &str, window_id: i64, event: Option<i64>) -> Score {
+    Score {
+        stream_id: stream.into(),
+        span: WindowSpan { size_ms: 5_000, window_id },
+        event: event.map(|ts| ScoredEvent { ts, seq: None }),
+        model: "m".into(),
+        version: "1".into(),
+        shadow: false,
+        score: window_id as f64 / 3.0,
+        threshold: event.is_none().then_some(0.5),
+        prediction: false,
+        last_arrival: 7,
+    }
+}
+
+#[test]
+fn a_score_written_again_is_one_and_questions_choose() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = Local::open(dir.path(), LocalOptions::default()).unwrap();
+    let mut all = Vec::new();
+    for stream in ["a", "b"] {
+        all.extend((0..1_500).map(|id| StoredScore::at(id as u64, score(stream, id, None))));
+    }
+    let events = [20, 21].map(|offset| StoredScore::at(offset, score("b", 1_500, Some(9))));
+    let shadow = StoredScore::at(22, Score { shadow: true, ..score("b", 1_500, None) });
+    all.extend(events.into_iter().chain([shadow]));
+    for _ in 0..2 {
+        let writes = all.iter().map(|stored| RowAction::Score(Box::new(stored.clone()))).collect();
+        assert!(ask(&mut local.rows(), writes).iter().all(|result| *result == RowResult::Written));
+    }
+    let store = local.store().unwrap();
+    let read = |query: RowQuery| {
+        let mut pages = store.scores(query).unwrap();
+        std::iter::from_fn(|| Some(pages.next_page().unwrap()).filter(|page| !page.is_empty()))
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    assert!(read(RowQuery::default()) == all, "whole, in order, each once");
+    let b = read(RowQuery { stream: Some("b".into()), from: Some(7_499_000), ..RowQuery::default() });
+    assert!(b == all[3_000..]);
+    let to = read(RowQuery { to: Some(5_000), ..RowQuery::default() });
+    assert_eq!(to.iter().map(|s| s.score.stream_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(read(RowQuery { size_ms: Some(1), ..RowQuery::default() }).is_empty());
+}
+
+#[test]
+fn a_store_from_before_there_were_scores_takes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Local::open(dir.path(), LocalOptions::default()).unwrap());
+    let conn = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    conn.execute_batch("DROP TABLE score").unwrap();
+    drop(conn);
+    let pages = StoreReader::open(dir.path()).unwrap();
+    assert!(pages.scores(RowQuery::default()).unwrap().next_page().unwrap().is_empty());
+    let local = Local::open(dir.path(), LocalOptions::default()).unwrap();
+    let write = RowAction::Score(Box::new(StoredScore::at(0, score("a", 1, None))));
+    assert_eq!(ask(&mut local.rows(), vec![write]), vec![RowResult::Written]);
+}
+
 #[test]
 fn a_row_past_its_time_to_live_is_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let options = LocalOptions { row_ttl_ms: Some(1_000), ..LocalOptions::default() };
     let local = Local::open(dir.path(), options).unwrap();
-    assert_eq!(ask(&mut local.rows(), vec![write(row("a", 5_000, 1, 0))]), vec![RowResult::Expired]);
+    let score = RowAction::Score(Box::new(StoredScore::at(0, score("a", 1, None))));
+    let results = ask(&mut local.rows(), vec![write(row("a", 5_000, 1, 0)), score]);
+    assert_eq!(results, vec![RowResult::Expired; 2]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use partition::{murmur2, partition_of};
 pub use pattern::fits;
 pub use reason::{ClosedBy, DropReason};
 pub use row::{LateRecord, Mark, SeqRange, StoredRow, WindowRow, WindowSpan};
-pub use score::{Alert, AlertAction, AlertCause, AlertSeverity, Score, ScoredEvent, alert_id};
+pub use score::{Alert, AlertAction, AlertCause, AlertSeverity, Score, ScoredEvent, StoredScore, alert_id};
 pub use stats::FieldStats;
 pub use topic::Topic;
 

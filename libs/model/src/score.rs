@@ -27,6 +27,27 @@ pub struct Score {
     pub last_arrival: i64,
 }
 
+/// A score as a store keeps it: one per stream, window, model, version, role and place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredScore {
+    /// The score.
+    pub score: Score,
+    /// [`StoredScore::OF_WINDOW`], or for a score of an event the offset of its record in `scores`: events of one
+    /// window have nothing else that surely tells them apart.
+    pub place: i64,
+}
+
+impl StoredScore {
+    /// The place of a score of a whole window.
+    pub const OF_WINDOW: i64 = -1;
+
+    /// A score that lies at this offset.
+    pub fn at(offset: u64, score: Score) -> Self {
+        let place = if score.event.is_some() { offset as i64 } else { Self::OF_WINDOW };
+        Self { score, place }
+    }
+}
+
 /// Which event of a window a score is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScoredEvent {

@@ -54,6 +54,12 @@ pub enum BindError {
         /// What it holds, cut.
         cell: String,
     },
+    /// A column of numbers that were never text.
+    #[error("the model wants text in {column:?}, which is a number; a model of windows takes numbers only")]
+    NoText {
+        /// The column.
+        column: String,
+    },
     /// A column without any number.
     #[error("column {column:?} must hold numbers; all its cells are empty")]
     Empty {
@@ -181,6 +187,20 @@ impl Bound {
         Ok(names)
     }
 
+    /// The names of the columns that the model takes, as far as it or the configuration names them: all but those of
+    /// one input with several columns of which nothing is said.
+    pub fn names(&self) -> Vec<String> {
+        match self.model.inputs() {
+            [one] if one.columns != 1 || !self.wanted.features.is_empty() => {
+                match self.wanted.features.as_slice() {
+                    [] => self.model.metadata(FEATURES).map(features_of).unwrap_or_default(),
+                    features => features.to_vec(),
+                }
+            }
+            inputs => inputs.iter().map(|spec| spec.name.clone()).collect(),
+        }
+    }
+
     /// The scores of rows `range`, appended to `scores`.
     pub fn score(
         &self,
@@ -246,6 +266,10 @@ fn score_column(spec: &OutputSpec, positive: &str) -> Result<usize, BindError> {
 }
 
 fn check(column: &FrameColumn, dtype: Dtype) -> Result<(), BindError> {
+    let filled = column.numbers.as_ref().is_some_and(|numbers| !numbers.is_empty());
+    if dtype == Dtype::Text && column.cells.is_empty() && filled {
+        return Err(BindError::NoText { column: column.name.clone() });
+    }
     if dtype == Dtype::Text || column.numbers.is_some() {
         return Ok(());
     }
@@ -272,6 +296,9 @@ impl Typed {
             (_, Dtype::F32) => *self = Self::F32(numbers.map(|&x| x as f32).collect()),
             (_, Dtype::F64) => *self = Self::F64(numbers.copied().collect()),
             // Integers as they are written: a double has no room for the largest of them.
+            (_, Dtype::I64) if column.cells.is_empty() => {
+                *self = Self::I64(numbers.map(|&x| x as i64).collect());
+            }
             (_, Dtype::I64) => {
                 let written = |(cell, &x): (&String, &f64)| cell.trim().parse().unwrap_or(x as i64);
                 *self = Self::I64(column.cells[range].iter().zip(numbers).map(written).collect());

@@ -3,16 +3,15 @@
 //! A model names its inputs so, and the scorer of windows computes them from a row and the rows before it.
 
 use evenkeel_model::{FieldStats, WindowRow};
-use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
 /// Most windows that a lag may reach back.
-const LAG_MAX: usize = 64;
+pub const LAG_MAX: usize = 64;
 
 /// A statistic of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stat {
+pub enum Stat {
     Count,
     First,
     Last,
@@ -36,8 +35,9 @@ const STATS: [(&str, Stat); 9] = [
     ("var", Stat::Var),
 ];
 
+/// What of one window a feature needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Of {
+pub enum Of {
     /// Events of the window.
     Count,
     /// Events that are missing inside it.
@@ -50,9 +50,9 @@ enum Of {
 /// A feature of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feature {
-    of: Of,
+    pub(crate) of: Of,
     /// Windows back; 0 = this one.
-    lag: usize,
+    pub(crate) lag: usize,
 }
 
 /// A name that is no feature.
@@ -106,58 +106,16 @@ impl fmt::Display for Feature {
     }
 }
 
-/// What is kept of a window for the features of later ones.
-#[derive(Debug, Clone, PartialEq)]
-struct Kept {
-    t_start: i64,
-    t_end: i64,
-    count: u64,
-    missing: u64,
-    stats: Vec<FieldStats>,
-}
-
-/// The last windows of one stream and size. A function of the rows in their order, so a replay rebuilds it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct History {
-    limit: usize,
-    windows: VecDeque<Kept>,
-}
-
-impl History {
-    /// As far back as `features` reach.
-    pub fn for_features(features: &[Feature]) -> Self {
-        let gap = |f: &Feature| usize::from(f.of == Of::Gap);
-        let reach = features.iter().map(|f| f.lag + gap(f)).max().unwrap_or(0);
-        Self { limit: reach + 1, windows: VecDeque::new() }
-    }
-
-    /// The next row of the stream.
-    pub fn push(&mut self, row: &WindowRow) {
-        if self.windows.len() == self.limit {
-            self.windows.pop_back();
-        }
-        self.windows.push_front(Kept {
-            t_start: row.span.t_start(),
-            t_end: row.span.t_end(),
-            count: row.count,
-            missing: row.missing(),
-            stats: row.stats.clone(),
-        });
-    }
-
-    /// A feature of the newest row; NaN where the window or the field is not there.
-    pub fn value(&self, feature: &Feature) -> f64 {
-        let Some(window) = self.windows.get(feature.lag) else { return f64::NAN };
-        match &feature.of {
-            Of::Count => window.count as f64,
-            Of::Missing => window.missing as f64,
-            Of::Gap => match self.windows.get(feature.lag + 1) {
-                Some(before) => window.t_start.saturating_sub(before.t_end) as f64,
-                None => f64::NAN,
-            },
-            Of::Field(field, stat) => {
-                let stats = window.stats.iter().find(|s| s.name == *field);
-                stats.map_or(f64::NAN, |s| of_field(s, *stat))
+impl Of {
+    /// Of this row; NaN where the field is not there. A gap is not of one row: NaN.
+    pub fn value(&self, row: &WindowRow) -> f64 {
+        match self {
+            Self::Count => row.count as f64,
+            Self::Missing => row.missing() as f64,
+            Self::Gap => f64::NAN,
+            Self::Field(field, stat) => {
+                let at = row.stats.binary_search_by(|s| s.name.as_str().cmp(field));
+                at.map_or(f64::NAN, |at| of_field(&row.stats[at], *stat))
             }
         }
     }
@@ -181,62 +139,6 @@ fn of_field(stats: &FieldStats, stat: Stat) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_model::{ClosedBy, WindowSpan};
-
-    fn row(window_id: i64, mean: f64) -> WindowRow {
-        let weight = FieldStats {
-            name: "scale.weight".into(),
-            count: 4,
-            mean,
-            m2: 16.0,
-            sum: 4.0 * mean,
-            ..FieldStats::default()
-        };
-        WindowRow {
-            stream_id: "bowl/7".into(),
-            span: WindowSpan { size_ms: 5_000, window_id },
-            closed_by: ClosedBy::Watermark,
-            max_ts: 0,
-            first_arrival: 0,
-            last_arrival: 0,
-            count: 4,
-            seqs: Vec::new(),
-            dropped: Vec::new(),
-            stats: vec![weight],
-            events: None,
-        }
-    }
-
-    fn feature(name: &str) -> Feature {
-        let feature: Feature = name.parse().unwrap();
-        assert_eq!(feature.to_string(), name);
-        feature
-    }
-
-    #[test]
-    fn features_of_this_window_of_earlier_ones_and_between_them() {
-        let features = [
-            "scale.weight.mean",
-            "scale.weight.std",
-            "scale.weight.mean@1",
-            "gap_ms",
-            "gap_ms@1",
-            "count",
-            "lid.max",
-        ]
-        .map(feature);
-        let mut history = History::for_features(&features);
-        let values = |history: &History| features.each_ref().map(|f| history.value(f));
-        history.push(&row(10, 400.0));
-        let first = values(&history);
-        assert_eq!((first[0], first[1], first[5]), (400.0, 2.0, 4.0));
-        assert!(first[2].is_nan() && first[3].is_nan() && first[6].is_nan());
-        history.push(&row(11, 410.0));
-        history.push(&row(14, 420.0));
-        let third = values(&history);
-        assert_eq!((third[0], third[2], third[3], third[4]), (420.0, 410.0, 10_000.0, 0.0));
-        assert_eq!(history.windows.len(), 3, "no further back than a feature reaches");
-    }
 
     #[test]
     fn names_that_are_none_say_what_would_be() {
@@ -245,6 +147,13 @@ mod tests {
         {
             let error = name.parse::<Feature>().unwrap_err().to_string();
             assert!(error.contains("write field.stat"), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_written() {
+        for name in ["scale.weight.mean", "scale.weight.std@3", "gap_ms", "count@64", "missing"] {
+            assert_eq!(name.parse::<Feature>().unwrap().to_string(), name);
         }
     }
 }

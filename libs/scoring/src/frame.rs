@@ -13,7 +13,7 @@ pub fn is_missing(cell: &str) -> bool {
 pub struct FrameColumn {
     /// Its name.
     pub name: String,
-    /// Its cells.
+    /// Its cells; empty for numbers that were never text.
     pub cells: Vec<String>,
     /// The same as numbers, NaN where one is missing; `None` if some cell is no number, or no cell is one.
     pub numbers: Option<Vec<f64>>,
@@ -33,6 +33,11 @@ impl FrameColumn {
     pub fn of_cells(name: String, cells: Vec<String>) -> Self {
         let numbers = numbers(&cells);
         Self { name, cells, numbers }
+    }
+
+    /// A column of numbers, NaN where one is missing.
+    pub fn of_numbers(name: String, numbers: Vec<f64>) -> Self {
+        Self { name, cells: Vec::new(), numbers: Some(numbers) }
     }
 
     /// The first cell that is no number, and its row from 0.

@@ -92,6 +92,18 @@ impl<T> Queue<T> {
         item
     }
 
+    /// The item that waits longest, left where it is.
+    pub fn first(&self) -> Option<&T> {
+        self.items.front()
+    }
+
+    /// Takes items back: they count as never offered.
+    pub fn withdraw(&mut self, which: impl Fn(&T) -> bool) {
+        let before = self.items.len();
+        self.items.retain(|item| !which(item));
+        self.counts.produced -= (before - self.items.len()) as u64;
+    }
+
     /// Items that wait.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -138,6 +150,13 @@ mod tests {
         queue.take();
         assert_eq!(queue.offer(3), Offer::Queued);
         assert_eq!(queue.counts().dropped, 0);
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_offered() {
+        let mut queue = full(Policy::Block);
+        queue.withdraw(|item| *item == 1);
+        assert_eq!((queue.first(), queue.counts().produced), (Some(&2), 1));
     }
 
     proptest! {

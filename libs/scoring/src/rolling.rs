@@ -1,4 +1,4 @@
-//! The last values of something, and their quantiles.
+//! The last values of something, not older than a memory reaches, and their quantiles.
 
 use crate::report::quantile;
 use std::collections::VecDeque;
@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rolling {
     limit: usize,
-    arrived: VecDeque<f64>,
+    /// (when it came, value), in order.
+    arrived: VecDeque<(i64, f64)>,
     sorted: Vec<f64>,
 }
 
@@ -16,17 +17,21 @@ impl Rolling {
         Self { limit: limit.max(1), arrived: VecDeque::new(), sorted: Vec::new() }
     }
 
-    /// Takes a finite value.
-    pub fn push(&mut self, value: f64) {
-        if self.arrived.len() == self.limit
-            && let Some(oldest) = self.arrived.pop_front()
-            && let Ok(at) = self.sorted.binary_search_by(|x| x.total_cmp(&oldest))
-        {
-            self.sorted.remove(at);
+    /// Takes a finite value that came at `clock`.
+    pub fn push(&mut self, clock: i64, value: f64) {
+        if self.arrived.len() == self.limit {
+            self.drop_oldest();
         }
         let (Ok(at) | Err(at)) = self.sorted.binary_search_by(|x| x.total_cmp(&value));
         self.sorted.insert(at, value);
-        self.arrived.push_back(value);
+        self.arrived.push_back((clock, value));
+    }
+
+    /// Forgets what came before `horizon`.
+    pub fn forget(&mut self, horizon: i64) {
+        while self.arrived.front().is_some_and(|(clock, _)| *clock < horizon) {
+            self.drop_oldest();
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -35,6 +40,14 @@ impl Rolling {
 
     pub fn quantile(&self, q: f64) -> f64 {
         quantile(&self.sorted, q)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, oldest)) = self.arrived.pop_front()
+            && let Ok(at) = self.sorted.binary_search_by(|x| x.total_cmp(&oldest))
+        {
+            self.sorted.remove(at);
+        }
     }
 }
 
@@ -48,11 +61,14 @@ mod tests {
         fn it_is_the_quantile_of_the_last_values(
             values in prop::collection::vec(-4_i8..5, 1..80),
             limit in 1..12_usize,
+            memory in 1..20_usize,
         ) {
             let mut rolling = Rolling::new(limit);
             for n in 1..=values.len() {
-                rolling.push(f64::from(values[n - 1]));
-                let mut last: Vec<f64> = values[n.saturating_sub(limit)..n].iter().map(|&x| f64::from(x)).collect();
+                rolling.push(n as i64, f64::from(values[n - 1]));
+                rolling.forget((n - memory.min(n)) as i64 + 1);
+                let first = n.saturating_sub(limit.min(memory));
+                let mut last: Vec<f64> = values[first..n].iter().map(|&x| f64::from(x)).collect();
                 last.sort_by(f64::total_cmp);
                 prop_assert_eq!(rolling.len(), last.len());
                 prop_assert_eq!(rolling.quantile(0.9), quantile(&last, 0.9));

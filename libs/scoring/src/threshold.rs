@@ -1,8 +1,9 @@
-//! From a score to a prediction, and to alerts that are raised and cleared.
+//! From a score to a prediction.
 //!
-//! The state is a function of the (stream, score) pairs in their order, so a replay rebuilds it. A score is judged
+//! The state is a function of the scores of the last while, so reading these again rebuilds it. A score is judged
 //! by the threshold as it stood before that score: one outlier must not lift the bar it has to pass.
 
+use crate::past::SeriesKey;
 use crate::rolling::Rolling;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub enum Rule {
         /// The threshold.
         threshold: f64,
     },
-    /// A quantile of the last scores of all streams.
+    /// A quantile of the last scores of all streams of a partition: a sample of the fleet, as partitions are by hash.
     FleetQuantile {
         /// Which quantile, 0 to 1.
         quantile: f64,
@@ -59,15 +60,6 @@ pub struct RuleError {
     want: &'static str,
 }
 
-/// Whether an alert of a stream begins or ends with a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It begins.
-    Raise,
-    /// It ends.
-    Clear,
-}
-
 /// What a score means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
@@ -75,30 +67,31 @@ pub struct Verdict {
     pub threshold: f64,
     /// Whether it reaches the threshold.
     pub passes: bool,
-    /// Whether the stream's alert changed.
-    pub change: Option<Change>,
+    /// Whether it falls below threshold − hysteresis: an alert ends only then.
+    pub clears: bool,
 }
 
-/// Thresholds of a fleet. At most `streams-max` streams are remembered; past that the one whose last score is
-/// longest ago is forgotten, and begins anew.
+/// Thresholds of a fleet. At most `series-max` series are remembered; past that the one whose last score is
+/// longest ago is forgotten, and begins anew. A score is forgotten with its age: whoever learns the scores that came
+/// since the horizon has the same thresholds, but for a target rate's, which is one number ([`Thresholds::moving`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thresholds {
     rule: Rule,
     /// An alert ends only when a score falls below threshold − hysteresis.
     hysteresis: f64,
-    streams_max: usize,
+    series_max: usize,
     fleet: Rolling,
     moving: f64,
-    streams: BTreeMap<String, Stream>,
-    /// Streams by the number of their last score.
-    order: BTreeMap<u64, String>,
+    series: BTreeMap<SeriesKey, Scores>,
+    /// Series by the number of their last score.
+    order: BTreeMap<u64, SeriesKey>,
     judged: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Stream {
-    scores: Option<Rolling>,
-    alerting: bool,
+struct Scores {
+    scores: Rolling,
+    clock: i64,
     last: u64,
 }
 
@@ -125,50 +118,64 @@ impl Rule {
 }
 
 impl Thresholds {
-    /// `hysteresis` below 0 counts as 0, `streams_max` below 1 as 1.
-    pub fn new(rule: Rule, hysteresis: f64, streams_max: usize) -> Result<Self, RuleError> {
+    /// `hysteresis` below 0 counts as 0, `series_max` below 1 as 1.
+    pub fn new(rule: Rule, hysteresis: f64, series_max: usize) -> Result<Self, RuleError> {
         rule.check()?;
         let window = if let Rule::FleetQuantile { window, .. } = rule { window } else { 1 };
         let moving = if let Rule::TargetRate { start, .. } = rule { start } else { 0.0 };
         Ok(Self {
             rule,
             hysteresis: hysteresis.max(0.0),
-            streams_max: streams_max.max(1),
+            series_max: series_max.max(1),
             fleet: Rolling::new(window),
             moving,
-            streams: BTreeMap::new(),
+            series: BTreeMap::new(),
             order: BTreeMap::new(),
             judged: 0,
         })
     }
 
-    /// Judges a finite score and learns from it.
-    pub fn judge(&mut self, stream: &str, score: f64) -> Verdict {
-        self.judged += 1;
-        let threshold = self.threshold(stream);
+    /// Judges a finite score that came at `clock`, and learns from it. What came before `horizon` is forgotten.
+    pub fn judge(&mut self, key: &SeriesKey, score: f64, clock: i64, horizon: i64) -> Verdict {
+        self.forget(key, horizon);
+        let threshold = self.threshold(key);
         let passes = score >= threshold;
-        self.learn(passes, score);
-        let below = score < threshold - self.hysteresis;
-        let state = self.stream(stream);
-        if let Some(scores) = &mut state.scores {
-            scores.push(score);
+        if let Rule::TargetRate { rate, step, .. } = self.rule {
+            self.moving += step * (if passes { 1.0 } else { 0.0 } - rate);
         }
-        let was = state.alerting;
-        state.alerting = if was { !below } else { passes };
-        let change = match (was, state.alerting) {
-            (false, true) => Some(Change::Raise),
-            (true, false) => Some(Change::Clear),
-            _ => None,
-        };
-        Verdict { threshold, passes, change }
+        self.remember(key, score, clock);
+        Verdict { threshold, passes, clears: score < threshold - self.hysteresis }
     }
 
-    /// Streams that are remembered.
-    pub fn streams(&self) -> usize {
-        self.streams.len()
+    /// Learns a score that was judged already.
+    pub fn learn(&mut self, key: &SeriesKey, score: f64, clock: i64, horizon: i64) {
+        self.forget(key, horizon);
+        self.remember(key, score, clock);
     }
 
-    fn threshold(&self, stream: &str) -> f64 {
+    /// Whether thresholds remember scores: else there is nothing to learn again.
+    pub fn remembers(&self) -> bool {
+        matches!(self.rule, Rule::FleetQuantile { .. } | Rule::StreamQuantile { .. })
+    }
+
+    /// The threshold that every score moves, if it is such a rule.
+    pub fn moving(&self) -> Option<f64> {
+        matches!(self.rule, Rule::TargetRate { .. }).then_some(self.moving)
+    }
+
+    /// Goes on from a threshold that scores have moved.
+    pub fn move_to(&mut self, moving: f64) {
+        if moving.is_finite() {
+            self.moving = moving;
+        }
+    }
+
+    /// Series that are remembered.
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
+    fn threshold(&self, key: &SeriesKey) -> f64 {
         match self.rule {
             Rule::Fixed { threshold } => threshold,
             Rule::TargetRate { .. } => self.moving,
@@ -176,39 +183,47 @@ impl Thresholds {
                 if self.fleet.len() < scores_min.max(1) { start } else { self.fleet.quantile(quantile) }
             }
             Rule::StreamQuantile { quantile, start, scores_min, .. } => {
-                let scores = self.streams.get(stream).and_then(|s| s.scores.as_ref());
+                let scores = self.series.get(key).map(|s| &s.scores);
                 scores.filter(|s| s.len() >= scores_min.max(1)).map_or(start, |s| s.quantile(quantile))
             }
         }
     }
 
-    fn learn(&mut self, passes: bool, score: f64) {
-        match self.rule {
-            Rule::FleetQuantile { .. } => self.fleet.push(score),
-            Rule::TargetRate { rate, step, .. } => {
-                self.moving += step * (if passes { 1.0 } else { 0.0 } - rate);
+    /// Of the fleet, of this series, and every series whose last score is too old.
+    fn forget(&mut self, key: &SeriesKey, horizon: i64) {
+        self.fleet.forget(horizon);
+        if let Some(series) = self.series.get_mut(key) {
+            series.scores.forget(horizon);
+        }
+        while let Some(first) = self.order.first_entry() {
+            let old = self.series.get(first.get()).is_none_or(|series| series.clock < horizon);
+            if !old {
+                break;
             }
-            Rule::Fixed { .. } | Rule::StreamQuantile { .. } => {}
+            self.series.remove(&first.remove());
         }
     }
 
-    /// The stream's state, moved to the end of the order.
-    fn stream(&mut self, stream: &str) -> &mut Stream {
+    fn remember(&mut self, key: &SeriesKey, score: f64, clock: i64) {
+        let window = match self.rule {
+            Rule::Fixed { .. } | Rule::TargetRate { .. } => return,
+            Rule::FleetQuantile { .. } => return self.fleet.push(clock, score),
+            Rule::StreamQuantile { window, .. } => window,
+        };
+        self.judged += 1;
         let judged = self.judged;
-        if let Some(state) = self.streams.get_mut(stream) {
-            self.order.remove(&std::mem::replace(&mut state.last, judged));
-        } else if self.streams.len() >= self.streams_max
+        if let Some(series) = self.series.get_mut(key) {
+            self.order.remove(&std::mem::replace(&mut series.last, judged));
+        } else if self.series.len() >= self.series_max
             && let Some((_, forgotten)) = self.order.pop_first()
         {
-            self.streams.remove(&forgotten);
+            self.series.remove(&forgotten);
         }
-        self.order.insert(judged, stream.to_owned());
-        let scores = match self.rule {
-            Rule::StreamQuantile { window, .. } => Some(window),
-            _ => None,
-        };
-        let new = || Stream { scores: scores.map(Rolling::new), alerting: false, last: judged };
-        self.streams.entry(stream.to_owned()).or_insert_with(new)
+        self.order.insert(judged, key.clone());
+        let new = || Scores { scores: Rolling::new(window), clock, last: judged };
+        let series = self.series.entry(key.clone()).or_insert_with(new);
+        series.clock = clock;
+        series.scores.push(clock, score);
     }
 }
 
@@ -217,23 +232,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fixed(hysteresis: f64) -> Thresholds {
-        Thresholds::new(Rule::Fixed { threshold: 0.5 }, hysteresis, 10).unwrap()
+    fn judge(thresholds: &mut Thresholds, stream: &str, score: f64) -> Verdict {
+        thresholds.judge(&(stream.into(), 5_000), score, 0, 0)
     }
 
     #[test]
-    fn a_score_that_reaches_the_threshold_passes() {
-        let mut thresholds = fixed(0.0);
-        assert!(thresholds.judge("a", 0.5).passes);
-        assert!(!thresholds.judge("a", 0.499_999_999).passes);
-    }
-
-    #[test]
-    fn an_alert_ends_only_below_the_hysteresis_and_each_stream_has_its_own() {
-        let mut thresholds = fixed(0.1);
-        let changes: Vec<_> = [0.6, 0.45, 0.55, 0.39, 0.39].map(|s| thresholds.judge("a", s).change).into();
-        assert_eq!(changes, [Some(Change::Raise), None, None, Some(Change::Clear), None]);
-        assert_eq!(thresholds.judge("b", 0.9).change, Some(Change::Raise));
+    fn a_score_that_reaches_the_threshold_passes_and_clears_only_below_the_hysteresis() {
+        let mut thresholds = Thresholds::new(Rule::Fixed { threshold: 0.5 }, 0.1, 10).unwrap();
+        let verdicts = [0.5, 0.499_999_999, 0.4, 0.399].map(|s| judge(&mut thresholds, "a", s));
+        assert_eq!(
+            verdicts.map(|v| (v.passes, v.clears)),
+            [(true, false), (false, false), (false, false), (false, true)]
+        );
     }
 
     #[test]
@@ -241,19 +251,19 @@ mod tests {
         let rule = Rule::StreamQuantile { quantile: 1.0, window: 3, start: 0.5, scores_min: 2 };
         let mut thresholds = Thresholds::new(rule, 0.0, 10).unwrap();
         let seen: Vec<f64> =
-            [0.1, 0.2, 0.9, 0.3, 0.3, 0.3].map(|s| thresholds.judge("a", s).threshold).into();
+            [0.1, 0.2, 0.9, 0.3, 0.3, 0.3].map(|s| judge(&mut thresholds, "a", s).threshold).into();
         assert_eq!(seen, [0.5, 0.5, 0.2, 0.9, 0.9, 0.9]);
-        assert_eq!(thresholds.judge("a", 0.3).threshold, 0.3, "0.9 left the window");
-        assert_eq!(thresholds.judge("b", 0.3).threshold, 0.5);
+        assert_eq!(judge(&mut thresholds, "a", 0.3).threshold, 0.3, "0.9 left the window");
+        assert_eq!(judge(&mut thresholds, "b", 0.3).threshold, 0.5);
     }
 
     #[test]
     fn a_fleet_quantile_is_over_all_streams() {
         let rule = Rule::FleetQuantile { quantile: 0.5, window: 100, start: 0.0, scores_min: 1 };
         let mut thresholds = Thresholds::new(rule, 0.0, 10).unwrap();
-        thresholds.judge("a", 0.2);
-        thresholds.judge("b", 0.4);
-        assert!((thresholds.judge("c", 1.0).threshold - 0.3).abs() < 1e-12);
+        judge(&mut thresholds, "a", 0.2);
+        judge(&mut thresholds, "b", 0.4);
+        assert!((judge(&mut thresholds, "c", 1.0).threshold - 0.3).abs() < 1e-12);
     }
 
     #[test]
@@ -261,20 +271,21 @@ mod tests {
         let rule = Rule::TargetRate { rate: 0.05, step: 0.01, start: 0.0 };
         let mut thresholds = Thresholds::new(rule, 0.0, 10).unwrap();
         let score = |n: u64| (n.wrapping_mul(2_654_435_761) % 1000) as f64 / 1000.0;
-        let passed = (0..20_000).filter(|&n| thresholds.judge("a", score(n)).passes && n >= 10_000).count();
+        let passed = (0..20_000).filter(|&n| judge(&mut thresholds, "a", score(n)).passes && n >= 10_000);
+        let passed = passed.count();
         assert!((passed as f64 / 10_000.0 - 0.05).abs() < 0.005, "{passed}");
     }
 
     #[test]
-    fn streams_are_bounded_and_the_longest_quiet_one_goes() {
+    fn series_are_bounded_and_the_longest_quiet_one_goes() {
         let rule = Rule::StreamQuantile { quantile: 0.5, window: 4, start: 0.5, scores_min: 1 };
         let mut thresholds = Thresholds::new(rule, 0.0, 2).unwrap();
         for stream in ["a", "b", "a", "c"] {
-            thresholds.judge(stream, 0.9);
+            judge(&mut thresholds, stream, 0.9);
         }
-        assert_eq!(thresholds.streams(), 2);
-        assert_eq!(thresholds.judge("a", 0.9).threshold, 0.9, "a spoke after b");
-        assert_eq!(thresholds.judge("b", 0.9).threshold, 0.5, "b was forgotten");
+        assert_eq!(thresholds.series(), 2);
+        assert_eq!(judge(&mut thresholds, "a", 0.9).threshold, 0.9, "a spoke after b");
+        assert_eq!(judge(&mut thresholds, "b", 0.9).threshold, 0.5, "b was forgotten");
     }
 
     #[test]
@@ -289,10 +300,13 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever learns what came since the horizon, and the number that moves, judges the rest alike.
         #[test]
-        fn a_replay_rebuilds_the_state(
-            scores in prop::collection::vec((0..5_u8, 0.0..1.0_f64), 0..120),
+        fn the_scores_since_the_horizon_rebuild_the_state(
+            scores in prop::collection::vec((0..5_u8, 0.0..1.0_f64, 0..4_i64), 1..120),
             which in 0..4_usize,
+            memory in 1..60_i64,
+            cut in any::<prop::sample::Index>(),
         ) {
             let rule = [
                 Rule::Fixed { threshold: 0.5 },
@@ -300,13 +314,30 @@ mod tests {
                 Rule::StreamQuantile { quantile: 0.9, window: 6, start: 0.5, scores_min: 3 },
                 Rule::TargetRate { rate: 0.1, step: 0.05, start: 0.5 },
             ][which];
-            let run = || {
-                let mut thresholds = Thresholds::new(rule, 0.05, 3).unwrap();
-                let verdicts: Vec<_> = scores.iter().map(|(s, x)| thresholds.judge(&s.to_string(), *x)).collect();
-                (thresholds, verdicts)
+            let steps = scores.iter().scan(0, |clock, (stream, score, step)| {
+                *clock += step;
+                let key: SeriesKey = (stream.to_string().into(), 5_000);
+                Some((key, *score, *clock))
+            });
+            let steps: Vec<(SeriesKey, f64, i64)> = steps.collect();
+            let cut = cut.index(steps.len());
+            let mut whole = Thresholds::new(rule, 0.05, 3).unwrap();
+            let judge = |t: &mut Thresholds, (key, score, clock): &(SeriesKey, f64, i64)| {
+                t.judge(key, *score, *clock, clock - memory)
             };
-            prop_assert_eq!(run(), run());
-            prop_assert!(run().0.streams() <= 3);
+            steps[..=cut].iter().for_each(|step| { judge(&mut whole, step); });
+            let mut again = Thresholds::new(rule, 0.05, 3).unwrap();
+            let horizon = steps[cut].2 - memory;
+            for (key, score, clock) in steps[..=cut].iter().filter(|(_, _, clock)| *clock >= horizon) {
+                again.learn(key, *score, *clock, clock - memory);
+            }
+            if let Some(moving) = whole.moving() {
+                again.move_to(moving);
+            }
+            for step in &steps[cut + 1..] {
+                prop_assert_eq!(judge(&mut again, step), judge(&mut whole, step));
+            }
+            prop_assert!(whole.series() <= 3);
         }
     }
 }

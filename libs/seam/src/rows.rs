@@ -1,6 +1,6 @@
 //! The sink's way to the store.
 
-use evenkeel_model::{StoredRow, WindowSpan};
+use evenkeel_model::{StoredRow, StoredScore, WindowSpan};
 use std::time::Duration;
 
 /// Which row.
@@ -20,6 +20,8 @@ pub enum RowAction {
     /// Write the whole row with timestamp `t_end_µs + revision` (last write wins, so that an older
     /// revision that lands late loses).
     Write(Box<StoredRow>),
+    /// Write a score. The same score written twice is one.
+    Score(Box<StoredScore>),
 }
 
 /// The outcome of one action.
@@ -37,7 +39,7 @@ pub enum RowResult {
     Unavailable(String),
 }
 
-/// A store of window rows. Implemented by libs/local and libs/cql.
+/// A store of window rows and scores. Implemented by libs/local and libs/cql.
 pub trait Rows {
     /// Starts an action under an id. The caller keeps actions of one key in order: it submits the next
     /// only after the last one's result.

@@ -1,7 +1,7 @@
 //! The command line: what there is to type. Each command's own arguments are in `cmd`.
 
 use crate::cmd::service::{self, Service};
-use crate::cmd::{bench, demo, fetch, plan, query, run, score, setup};
+use crate::cmd::{bench, demo, fetch, plan, profile, query, run, score, setup};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
@@ -31,12 +31,15 @@ enum Command {
     Sink(service::Args),
     /// The gateway of a cluster: live frames to browsers, over WebSocket and server-sent events
     Gateway(service::Args),
+    /// The scorer service of a cluster: models and rules over windows, exactly once
+    Scorer(service::Args),
     #[command(subcommand)]
     Topics(setup::TopicsCommand),
     #[command(subcommand)]
     Cql(setup::CqlCommand),
     Plan(plan::Args),
     Score(score::Args),
+    Profile(profile::Args),
     Fetch(fetch::Args),
     #[command(subcommand)]
     Bench(bench::What),
@@ -71,13 +74,16 @@ impl Cli {
             Command::Coalescer(args) => service::execute(Service::Coalescer, &args),
             Command::Sink(args) => service::execute(Service::Sink, &args),
             Command::Gateway(args) => service::execute(Service::Gateway, &args),
+            Command::Scorer(args) => service::execute(Service::Scorer, &args),
             Command::Topics(command) => setup::topics(&command),
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),
             Command::Score(args) => score::execute(&args),
+            Command::Profile(args) => profile::execute(&args),
             Command::Fetch(args) => fetch::execute(&args),
             Command::Bench(what) => bench::execute(&what),
             Command::Query(query::What::Windows(args)) => query::windows(&args),
+            Command::Query(query::What::Scores(args)) => query::scores(&args),
         }
     }
 }

@@ -16,8 +16,9 @@ use evenkeel_coalescer as coalescer;
 use evenkeel_cql::{CqlReader, CqlRows};
 use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
-use evenkeel_kafka::{KafkaAppender, KafkaWorker, WorkerOptions};
+use evenkeel_kafka::{KafkaAppender, KafkaConfig, KafkaWorker, WorkerOptions};
 use evenkeel_model::Topic;
+use evenkeel_scorer::{self as scorer, live};
 use evenkeel_seam::WorkerError;
 use evenkeel_sink as sink;
 use evenkeel_telemetry::{LogTo, Telemetry};
@@ -138,9 +139,18 @@ impl Process {
 
     /// The sink's workers until the drain is done.
     pub fn sink(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+        let (of_rows, of_scores) = (workers(config.sink.workers), usize::from(config.sink.score_workers));
+        if of_scores > 0 {
+            evenkeel_kafka::topics::Topics::connect(&config.kafka)?.check_also(Topic::Scores)?;
+        }
         let run = |index: usize| -> Result<(), Failure> {
-            let writer = self.writer(sink::SERVICE, index);
+            let (service, topic, index) = match index.checked_sub(of_rows) {
+                None => (sink::SERVICE, Topic::Windows, index),
+                Some(index) => (sink::SCORES, Topic::Scores, index),
+            };
+            let writer = self.writer(service, index);
             let control = sink::Control {
+                topic,
                 drain: self.drain.clone(),
                 status: sink::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),
@@ -148,7 +158,7 @@ impl Process {
             };
             let mut rows = CqlRows::open(&config.cql)?;
             self.rejoin(|| {
-                let mut worker = self.connect(config, sink::SERVICE, &writer, Topic::Windows)?;
+                let mut worker = self.connect(config, service, &writer, topic)?;
                 self.ready.holds();
                 let interval = config.sink.interval.duration();
                 match sink::run(&mut worker, &mut rows, config.sink.options(), interval, &control) {
@@ -158,8 +168,7 @@ impl Process {
                 }
             })
         };
-        let workers = workers(config.sink.workers);
-        let outcome = self.run_all(workers, &run);
+        let outcome = self.run_all(of_rows + of_scores, &run);
         self.telemetry.shutdown(self.flush); // the last spans and metrics
         outcome
     }
@@ -191,6 +200,42 @@ impl Process {
         served.map(|()| Exit::Ok).map_err(|e| Failure::new(Exit::Internal, format!("gateway stopped: {e}")))
     }
 
+    /// The scorer's workers until the drain is done.
+    pub fn scorer(self, config: &ClusterConfig) -> Result<Exit, Failure> {
+        let settings = &config.scorer.live;
+        let files = settings.model_files();
+        let topics = evenkeel_kafka::topics::Topics::connect(&config.kafka)?;
+        for topic in [Topic::Scores, Topic::Alerts] {
+            topics.check_also(topic)?;
+        }
+        let run = |index: usize| -> Result<(), Failure> {
+            let writer = self.writer(scorer::SERVICE, index);
+            let control = live::Control {
+                drain: self.drain.clone(),
+                status: live::StatusCell::default(),
+                emitter: self.telemetry.emitter().clone(),
+                interval: settings.interval.duration(),
+                reload: Some((files.clone(), settings.reload.duration())),
+            };
+            self.rejoin(|| {
+                let models = files.load().map_err(crate::machine::MachineError::Model)?;
+                let options = settings
+                    .options(&writer, models.columns.clone())
+                    .map_err(crate::machine::MachineError::ScorerOptions)?;
+                let mut worker = self.connect(config, scorer::SERVICE, &writer, Topic::Windows)?;
+                self.ready.holds();
+                match live::run(&mut worker, options, models, &control) {
+                    Ok(()) => Ok(Ended::Drained),
+                    Err(live::LiveRunError::Worker(WorkerError::Fenced(why))) => Ok(Ended::Fenced(why)),
+                    Err(error) => Err(crate::machine::MachineError::Scorer(error).into()),
+                }
+            })
+        };
+        let outcome = self.run_all(workers(settings.workers), &run);
+        self.telemetry.shutdown(self.flush); // the last metrics
+        outcome
+    }
+
     fn writer(&self, service: &str, index: usize) -> String {
         format!("evenkeel-{service}-{}-{index}", self.instance)
     }
@@ -209,7 +254,13 @@ impl Process {
             // Only traces are read from them, and they cost a call per record.
             headers: self.telemetry.emitter().traced(),
         };
-        Ok(KafkaWorker::connect(&config.kafka, options)?)
+        // Members of one group must ask for one topic: a group that was named is that of rows.
+        let group = config.kafka.group.as_ref().filter(|_| service == sink::SCORES);
+        let kafka = match group {
+            Some(group) => KafkaConfig { group: Some(format!("{group}-scores")), ..config.kafka.clone() },
+            None => config.kafka.clone(),
+        };
+        Ok(KafkaWorker::connect(&kafka, options)?)
     }
 
     /// Runs a worker until it is drained; a fenced one rejoins.

@@ -137,19 +137,27 @@ impl Config {
                     .load(coalescer::SERVICE, &default(coalescer::SERVICE, coalescer::DEFAULT_TOML))?
                     .config,
                 sink: sources.load(sink::SERVICE, &default(sink::SERVICE, sink::DEFAULT_TOML))?.config,
+                scorer: None, // a file's rows go to the store; `evenkeel score` scores files
             },
         })
     }
 }
 
-/// What a demo sets otherwise: ports nobody else has, no line per start above the view.
-const DEMO: [Change; 5] = [
+/// What a demo sets otherwise: ports nobody else has, no line per start above the view, a rule that something
+/// happens to.
+const DEMO: [Change; 6] = [
     (process::SECTION, &["admin", "listen"], "127.0.0.1:0"),
     (process::SECTION, &["log", "filter"], "warn"),
     (evenkeel_ingest::SERVICE, &["listen"], "127.0.0.1:0"),
     (evenkeel_gateway::SERVICE, &["listen"], "127.0.0.1:0"),
     // Nobody waits for the end of a demo; its pages find no other instance.
     (evenkeel_gateway::SERVICE, &["drain-spread"], "100ms"),
+    // The water of some bowls of the fleet warms to 23 degrees, and cools.
+    (
+        evenkeel_scorer::SERVICE,
+        &["live", "rule"],
+        r#"[{ name = "warm-water", match = "bowl/*", field = "temp.mean", above = 21.0, hysteresis = 1.5, size = "5s" }]"#,
+    ),
 ];
 
 impl ServerConfig {
@@ -169,6 +177,8 @@ impl ServerConfig {
         let ingest = default(evenkeel_ingest::SERVICE, evenkeel_ingest::DEFAULT_TOML);
         let gateway = default(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML);
         let local = sources.load::<LocalConfig>(LOCAL, LOCAL_TOML)?.config.options();
+        let scorer = default(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML);
+        let scorer: evenkeel_scorer::Config = sources.load(evenkeel_scorer::SERVICE, &scorer)?.config;
         Ok(Self {
             process: sources.load::<ProcessConfig>(process::SECTION, &process)?.config,
             local: LocalOptions { wait_for_room: true, ..local },
@@ -177,6 +187,7 @@ impl ServerConfig {
             services: Services {
                 coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
                 sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+                scorer: Some(scorer.live).filter(evenkeel_scorer::live::LiveConfig::is_on),
             },
         })
     }
@@ -199,6 +210,8 @@ pub struct ClusterConfig {
     pub coalescer: coalescer::Config,
     /// Section `[sink]`.
     pub sink: sink::Config,
+    /// Section `[scorer]`.
+    pub scorer: evenkeel_scorer::Config,
 }
 
 impl ClusterConfig {
@@ -214,6 +227,7 @@ impl ClusterConfig {
             gateway: sources.load(evenkeel_gateway::SERVICE, evenkeel_gateway::DEFAULT_TOML)?.config,
             coalescer: sources.load(coalescer::SERVICE, coalescer::DEFAULT_TOML)?.config,
             sink: sources.load(sink::SERVICE, sink::DEFAULT_TOML)?.config,
+            scorer: sources.load(evenkeel_scorer::SERVICE, evenkeel_scorer::DEFAULT_TOML)?.config,
         })
     }
 }
@@ -229,10 +243,16 @@ fn default_with(changes: &[Change], section: &str, text: &str) -> String {
             at = at.and_then(|table| table.get_mut(*parent)).and_then(Value::as_table_mut);
         }
         if let Some(at) = at {
-            at.insert((*key).to_owned(), Value::String((*value).to_owned()));
+            at.insert((*key).to_owned(), value_of(value));
         }
     }
     table.to_string()
+}
+
+/// A list, or a text.
+fn value_of(text: &str) -> Value {
+    let list = text.starts_with('[').then(|| format!("v = {text}").parse::<Table>().ok()).flatten();
+    list.and_then(|mut table| table.remove("v")).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 impl LocalConfig {
@@ -280,6 +300,17 @@ mod tests {
         assert_eq!(config.services.coalescer.max_age.to_string(), "7d");
         assert_eq!(config.services.coalescer.lateness.to_string(), "5s");
         assert_eq!(config.local.partitions, Some(2));
+    }
+
+    #[test]
+    fn a_demo_has_a_rule_unless_it_is_taken_away() {
+        let rules = |set: Option<&str>| {
+            let mut sources = Sources::default();
+            set.iter().for_each(|set| sources.set(set).unwrap());
+            let config = ServerConfig::of_demo(&Overrides::checked(sources).unwrap()).unwrap();
+            config.services.scorer.map_or(0, |scorer| scorer.rule.len())
+        };
+        assert_eq!((rules(None), rules(Some("scorer.live.rule=[]"))), (1, 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use evenkeel_chassis::exit::Exit;
 use evenkeel_coalescer::RunError as CoalescerError;
 use evenkeel_cql::{ConnectError, QueryError};
 use evenkeel_local::{FileError, LoadError, OpenError};
+use evenkeel_scorer::live::{LiveRunError, ModelError};
 use evenkeel_scorer::{InputError as RowsError, PlanError, RunError as ScoreError};
 use evenkeel_seam::WorkerError;
 use evenkeel_sink::RunError as SinkError;
@@ -179,12 +180,16 @@ impl From<ScoreError> for Failure {
 impl From<MachineError> for Failure {
     fn from(error: MachineError) -> Self {
         let exit = match &error {
-            MachineError::Options(_) => Exit::Usage,
+            MachineError::Options(_) | MachineError::ScorerOptions(_) => Exit::Usage,
+            MachineError::Model(ModelError::Open { .. }) => Exit::Usage,
+            MachineError::Model(_) | MachineError::Scorer(LiveRunError::Partitions { .. }) => Exit::Refused,
+            MachineError::Scorer(LiveRunError::Interval(_)) => Exit::Usage,
             MachineError::Coalescer(CoalescerError::Refused(_) | CoalescerError::LogCut(_)) => Exit::Refused,
             MachineError::Coalescer(CoalescerError::Interval(_)) => Exit::Usage,
             MachineError::Sink(SinkError::Interval(_)) => Exit::Usage,
             MachineError::Coalescer(CoalescerError::Worker(error))
-            | MachineError::Sink(SinkError::Worker(error)) => match error {
+            | MachineError::Sink(SinkError::Worker(error))
+            | MachineError::Scorer(LiveRunError::Worker(error)) => match error {
                 WorkerError::Fenced(_) => Exit::Fenced,
                 WorkerError::Fatal(_) => Exit::Storage,
             },

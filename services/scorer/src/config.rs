@@ -1,5 +1,6 @@
 //! The scorer's configuration: keys as in default.toml, and what a test run caps.
 
+use crate::live::LiveConfig;
 use crate::overrides::Overrides;
 use evenkeel_chassis::units::Bytes;
 use evenkeel_scoring::{Policy, Wanted};
@@ -63,6 +64,8 @@ pub struct Config {
     pub positive_class: String,
     /// The largest input.
     pub input_max: Bytes,
+    /// The scorer of windows.
+    pub live: LiveConfig,
 }
 
 /// A configuration that makes sense.

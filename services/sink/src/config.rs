@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The name of the section, and of the environment prefix.
 pub const SERVICE: &str = "sink";
 
+/// The name of the workers for scores: a consumer group of their own, because members of one group must ask for one topic.
+pub const SCORES: &str = "sink-scores";
+
 /// Defaults, a why per key.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
@@ -16,6 +19,8 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 pub struct Config {
     /// Workers of this process; 0 = one per CPU.
     pub workers: u16,
+    /// Workers of this process for scores; 0 = scores are not stored.
+    pub score_workers: u16,
     /// Time between commits.
     pub interval: PositiveMs,
     /// Records in work per worker.

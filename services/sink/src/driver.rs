@@ -1,4 +1,4 @@
-//! The sink's driver: records of `windows` become stored rows, in order per key, pipelined across keys.
+//! The sink's driver: records of `windows` become stored rows, those of `scores` stored scores, in order per key, pipelined across keys.
 //!
 //! Synchronous and total, like the coalescer's. A key's next action starts only after the last one's result;
 //! an offset is committed when everything below it is settled. A store that is away pauses consumption:
@@ -8,8 +8,8 @@
 
 use crate::dlq;
 use crate::lane::{Lane, Task, Work};
-use evenkeel_codec::{WindowRecord, decode_window_record};
-use evenkeel_model::{StoredRow, Topic};
+use evenkeel_codec::{DecodeError, WindowRecord, decode_score, decode_window_record};
+use evenkeel_model::{StoredRow, StoredScore, Topic, WindowSpan};
 use evenkeel_seam::{
     Commit, LogAction, LogInput, Outputs, Position, RecordRef, RowAction, RowKey, RowResult, TxnResult,
 };
@@ -54,6 +54,8 @@ pub enum Event {
         /// Its size, ms.
         size_ms: i64,
     },
+    /// A score is stored.
+    ScoreStored,
     /// A late record: how many of its events were merged, held already, refused as overflow.
     Merged {
         /// Merged into the stored row.
@@ -147,9 +149,13 @@ impl Driver {
                     out.push(Action::Log(LogAction::Pause { partition }));
                 }
             }
-            Input::Log(LogInput::Records { partition, topic: Topic::Windows, records, next, .. }) => {
-                self.records(partition, records, next, out);
-            }
+            Input::Log(LogInput::Records {
+                partition,
+                topic: topic @ (Topic::Windows | Topic::Scores),
+                records,
+                next,
+                ..
+            }) => self.records(partition, topic, (records, next), out),
             Input::Log(LogInput::Records { .. } | LogInput::ReadDone { .. } | LogInput::Sent { .. }) => {}
             Input::Log(LogInput::TxnDone { result, outputs }) => self.txn_done(result, outputs, out),
             Input::Log(LogInput::Revoking { partitions, lost }) => self.revoking(partitions, lost, out),
@@ -193,30 +199,27 @@ impl Driver {
         self.lanes.iter().map(|(p, lane)| (*p, lane.position()))
     }
 
-    fn records(&mut self, partition: u32, records: &[RecordRef<'_>], next: u64, out: &mut Vec<Action>) {
+    fn records(
+        &mut self,
+        partition: u32,
+        topic: Topic,
+        (records, next): (&[RecordRef<'_>], u64),
+        out: &mut Vec<Action>,
+    ) {
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
         let mut ready = Vec::new();
         for record in records {
-            let (key, work) = match decode_window_record(record.value.unwrap_or_default()) {
-                Ok(WindowRecord::Row(row)) => {
-                    let key = RowKey { stream_id: row.stream_id.clone(), span: row.span };
-                    let stored = StoredRow { row: *row, revision: 0, late_offset: -1 };
-                    (key, Work::Write(Box::new(stored)))
-                }
-                Ok(WindowRecord::Late(late)) => {
-                    let span =
-                        evenkeel_model::WindowSpan { size_ms: late.size_ms, window_id: late.window_id };
-                    (RowKey { stream_id: late.events.stream_id.clone(), span }, Work::Merge(late))
-                }
+            let (key, work) = match work_of(topic, record) {
+                Ok(work) => work,
                 Err(error) => {
                     let error = error.to_string();
-                    dlq::undecodable(partition, record, &error, &mut self.outputs);
+                    dlq::undecodable(topic, partition, record, &error, &mut self.outputs);
                     out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
                     continue;
                 }
             };
             if let Some(why) = lane.misrouted(partition, record.key, &key.stream_id) {
-                dlq::misrouted(partition, record, why, &mut self.outputs);
+                dlq::misrouted(topic, partition, record, why, &mut self.outputs);
                 out.push(Action::Say(Event::Misrouted { partition, offset: record.offset }));
                 continue;
             }
@@ -235,6 +238,7 @@ impl Driver {
         let Some(task) = self.lanes.get(&partition).and_then(|l| l.task(offset)) else { return };
         let action = match &task.work {
             Work::Write(row) | Work::WriteAfterDlq(row) => RowAction::Write(row.clone()),
+            Work::Score(stored) => RowAction::Score(stored.clone()),
             Work::Merge(_) => RowAction::Read(task.key.clone()),
             Work::SettleAfterDlq => return self.settle(partition, offset, out),
         };
@@ -254,10 +258,13 @@ impl Driver {
             }
             RowResult::Read(stored) => self.merge(partition, offset, stored.as_deref(), out),
             RowResult::Written => {
-                if let Some(Work::Write(row) | Work::WriteAfterDlq(row)) = lane.task(offset).map(|t| &t.work)
-                {
-                    let (t_end, size_ms) = (row.row.span.t_end(), row.row.span.size_ms);
-                    out.push(Action::Say(Event::Stored { revision: row.revision, t_end, size_ms }));
+                match lane.task(offset).map(|task| &task.work) {
+                    Some(Work::Write(row) | Work::WriteAfterDlq(row)) => {
+                        let (t_end, size_ms) = (row.row.span.t_end(), row.row.span.size_ms);
+                        out.push(Action::Say(Event::Stored { revision: row.revision, t_end, size_ms }));
+                    }
+                    Some(Work::Score(_)) => out.push(Action::Say(Event::ScoreStored)),
+                    Some(Work::Merge(_) | Work::SettleAfterDlq) | None => {}
                 }
                 self.settle(partition, offset, out);
             }
@@ -419,4 +426,24 @@ impl Driver {
             out.extend(self.lanes.keys().map(|p| Action::Log(LogAction::Resume { partition: *p })));
         }
     }
+}
+
+/// What a record asks of the store, and of which row.
+fn work_of(topic: Topic, record: &RecordRef<'_>) -> Result<(RowKey, Work), DecodeError> {
+    let value = record.value.unwrap_or_default();
+    if topic == Topic::Scores {
+        let score = decode_score(value)?;
+        let key = RowKey { stream_id: score.stream_id.clone(), span: score.span };
+        return Ok((key, Work::Score(Box::new(StoredScore::at(record.offset, score)))));
+    }
+    Ok(match decode_window_record(value)? {
+        WindowRecord::Row(row) => {
+            let key = RowKey { stream_id: row.stream_id.clone(), span: row.span };
+            (key, Work::Write(Box::new(StoredRow { row: *row, revision: 0, late_offset: -1 })))
+        }
+        WindowRecord::Late(late) => {
+            let span = WindowSpan { size_ms: late.size_ms, window_id: late.window_id };
+            (RowKey { stream_id: late.events.stream_id.clone(), span }, Work::Merge(late))
+        }
+    })
 }

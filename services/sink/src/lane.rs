@@ -1,6 +1,6 @@
 //! One partition's records in work: in order per key, settled in any order across keys.
 
-use evenkeel_model::{LateRecord, StoredRow, partition_of};
+use evenkeel_model::{LateRecord, StoredRow, StoredScore, partition_of};
 use evenkeel_seam::RowKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,6 +11,8 @@ pub enum Work {
     Write(Box<StoredRow>),
     /// Read the stored row and fold these late events into it.
     Merge(Box<LateRecord>),
+    /// Write this score.
+    Score(Box<StoredScore>),
     /// Write this row, whose record's overflow is in `dlq` now.
     WriteAfterDlq(Box<StoredRow>),
     /// Nothing to write; the record's overflow must be in `dlq` before the next record of its key.

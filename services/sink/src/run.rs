@@ -5,6 +5,7 @@ use crate::spans::Spans;
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};
+use evenkeel_model::Topic;
 use evenkeel_seam::{Rows, Worker, WorkerError};
 use evenkeel_telemetry::Emitter;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,8 @@ pub struct Control {
     pub status: StatusCell,
     /// Logs, metrics and traces.
     pub emitter: Emitter,
+    /// What is consumed: windows, or scores.
+    pub topic: Topic,
     /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
     pub log_system: &'static str,
 }
@@ -49,8 +52,8 @@ pub fn run(
     let start = Instant::now();
     let mut metronome = Metronome::new(Duration::ZERO, interval)?;
     let mut driver = Driver::new(options);
-    let mut watch = Watch::new(control.emitter.clone(), control.status.clone());
-    let mut spans = Spans::new(control.emitter.traced(), control.log_system);
+    let mut watch = Watch::new(control.emitter.clone(), control.status.clone(), control.topic);
+    let mut spans = Spans::new(control.emitter.traced(), control.log_system, control.topic);
     let (mut actions, mut done) = (Vec::new(), Vec::new());
     let mut told_drain = false;
     loop {

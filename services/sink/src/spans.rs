@@ -8,19 +8,19 @@ use evenkeel_telemetry::BatchSpans;
 
 /// The spans of one worker.
 #[derive(Debug)]
-pub struct Spans(BatchSpans);
+pub struct Spans(BatchSpans, Topic);
 
 impl Spans {
     /// `system` as in [`evenkeel_telemetry::topic_span`].
-    pub fn new(on: bool, system: &'static str) -> Self {
-        Self(BatchSpans::new(on, system, "windows"))
+    pub fn new(on: bool, system: &'static str, topic: Topic) -> Self {
+        Self(BatchSpans::new(on, system, topic.as_str()), topic)
     }
 
     /// The log said something.
     pub fn hear(&mut self, input: &LogInput<'_>) {
-        let Self(batches) = self;
+        let Self(batches, consumed) = self;
         match input {
-            LogInput::Records { topic: Topic::Windows, records, .. } if batches.is_on() => {
+            LogInput::Records { topic, records, .. } if topic == consumed && batches.is_on() => {
                 records.iter().for_each(|r| batches.record(r.headers.iter().map(|h| (h.name, h.value))));
             }
             LogInput::TxnDone { result, .. } => batches.done(matches!(result, TxnResult::Committed(_))),

@@ -1,13 +1,14 @@
 //! What a worker shows of itself: metrics, log lines, and a status for whoever waits for it.
 
 use crate::driver::{Driver, Event};
+use evenkeel_model::Topic;
 use evenkeel_telemetry::names::sink as names;
 use evenkeel_telemetry::{Counter, Emitter, event};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 event! {
-    /// A record of `windows` could not be decoded.
+    /// A record could not be decoded.
     struct Undecodable<'a> WARN "sink.record.undecodable" "a record cannot be decoded; its bytes are in dlq" {
         values { partition: u32, offset: u64 }
         shown { error: &'a dyn std::fmt::Display }
@@ -17,7 +18,7 @@ event! {
 }
 
 event! {
-    /// A record of `windows` lies in the wrong partition.
+    /// A record lies in the wrong partition.
     struct Misrouted WARN "sink.record.misrouted" "a record lies in a partition that is not its stream's; it is in dlq (who else writes to this topic?)" {
         values { partition: u32, offset: u64 }
         limit("", 10_000);
@@ -63,6 +64,8 @@ pub struct Status {
     pub in_work: u64,
     /// Rows written.
     pub rows: u64,
+    /// Scores written.
+    pub scores: u64,
     /// Late events merged.
     pub late_merged: u64,
     /// Late events that rows held already.
@@ -98,9 +101,11 @@ impl StatusCell {
 #[derive(Debug)]
 pub struct Watch {
     emitter: Emitter,
+    topic: Topic,
     cell: StatusCell,
     status: Status,
     written: Counter,
+    scores: Counter,
     merged: Counter,
     held: Counter,
     overflow: Counter,
@@ -108,16 +113,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a worker; the status goes to `cell`.
-    pub fn new(emitter: Emitter, cell: StatusCell) -> Self {
+    /// Watches a worker of a topic; the status goes to `cell`.
+    pub fn new(emitter: Emitter, cell: StatusCell, topic: Topic) -> Self {
         let metrics = emitter.metrics();
         Self {
             written: metrics.counter(&names::ROWS, ["written"]),
+            scores: metrics.counter(&names::SCORES, []),
             merged: metrics.counter(&names::LATE_MERGED, []),
             held: metrics.counter(&names::LATE_SKIPPED, ["duplicate"]),
             overflow: metrics.counter(&names::LATE_SKIPPED, ["overflow"]),
             expired: metrics.counter(&names::EXPIRED, []),
             emitter,
+            topic,
             cell,
             status: Status::default(),
         }
@@ -132,6 +139,11 @@ impl Watch {
                 self.written.add(1);
                 let age = self.emitter.metrics().histogram(&names::ROW_AGE, [&size_ms.to_string()]);
                 age.record((now_ms - t_end) as f64 / 1000.0);
+            }
+            Event::ScoreStored => {
+                self.status.scores += 1;
+                self.status.away = None;
+                self.scores.add(1);
             }
             Event::Merged { merged, held, overflow } => {
                 self.status.late_merged += u64::from(*merged);
@@ -169,9 +181,10 @@ impl Watch {
         self.status.in_work = driver.in_work() as u64;
         self.status.positions = driver.positions().collect();
         let metrics = self.emitter.metrics();
-        metrics.gauge(&names::INFLIGHT, []).set_count(self.status.in_work);
-        metrics.gauge(&names::LIMIT, []).set_count(driver.in_flight_max() as u64);
-        metrics.gauge(&names::PAUSED, []).set_count(driver.paused_partitions() as u64);
+        let topic = [self.topic.as_str()];
+        metrics.gauge(&names::INFLIGHT, topic).set_count(self.status.in_work);
+        metrics.gauge(&names::LIMIT, topic).set_count(driver.in_flight_max() as u64);
+        metrics.gauge(&names::PAUSED, topic).set_count(driver.paused_partitions() as u64);
         self.cell.set(self.status.clone());
     }
 }

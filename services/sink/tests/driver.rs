@@ -2,8 +2,11 @@
 //! lost events to it, a store that is away.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use evenkeel_codec::{encode_late, encode_row};
-use evenkeel_model::{ClosedBy, EventBatch, LateRecord, SeqRange, StoredRow, Topic, WindowRow, WindowSpan};
+use evenkeel_codec::{encode_late, encode_row, encode_score};
+use evenkeel_model::{
+    ClosedBy, EventBatch, LateRecord, Score, ScoredEvent, SeqRange, StoredRow, StoredScore, Topic, WindowRow,
+    WindowSpan,
+};
 use evenkeel_seam::{Commit, LogAction, LogInput, Position, RecordRef, RowAction, RowResult, TxnResult};
 use evenkeel_sink::{Action, Driver, Event, Input, Options};
 
@@ -70,6 +73,10 @@ impl Bench {
     }
 
     fn records(&mut self, first_offset: u64, values: &[Vec<u8>]) -> Vec<Action> {
+        self.records_of(Topic::Windows, first_offset, values)
+    }
+
+    fn records_of(&mut self, topic: Topic, first_offset: u64, values: &[Vec<u8>]) -> Vec<Action> {
         let record = |(i, value): (usize, &&'static [u8])| RecordRef {
             offset: first_offset + i as u64,
             timestamp_ms: 0,
@@ -81,7 +88,6 @@ impl Bench {
         let values: Vec<&'static [u8]> = values.iter().map(|v| &*v.clone().leak()).collect();
         let records: Vec<RecordRef<'_>> = values.iter().enumerate().map(record).collect();
         let next = first_offset + records.len() as u64;
-        let topic = Topic::Windows;
         self.apply(Input::Log(LogInput::Records {
             partition: 0,
             topic,
@@ -250,4 +256,47 @@ fn a_row_in_another_streams_partition_goes_to_dlq_and_blocks_nobody() {
     assert_eq!((refused.topic, commit.outputs.value(refused)), (Topic::Dlq, Some(&row_bytes(&theirs)[..])));
     let reason = commit.outputs.headers(refused).find(|h| h.name == "reason").unwrap().value;
     assert_eq!(reason, b"misrouted");
+}
+
+#[test]
+fn scores_are_written_and_an_offset_waits_for_them() {
+    let of = |event| Score {
+        stream_id: "a".into(),
+        span: SPAN,
+        event,
+        model: "m".into(),
+        version: "1".into(),
+        shadow: false,
+        score: 0.5,
+        threshold: None,
+        prediction: false,
+        last_arrival: 1,
+    };
+    let bytes = |score: &Score| {
+        let mut bytes = Vec::new();
+        encode_score(score, &mut bytes);
+        bytes
+    };
+    let (window, event) = (of(None), of(Some(ScoredEvent { ts: 100, seq: None })));
+    let mut bench = Bench::new(100);
+    let values = [bytes(&event), bytes(&event), bytes(&window), row_bytes("a")];
+    let mut stored = Vec::new();
+    let mut actions = bench.records_of(Topic::Scores, 10, &values);
+    let undecodable = |a: &Action| matches!(a, Action::Say(Event::Undecodable { offset: 13, .. }));
+    assert!(actions.iter().any(undecodable), "a row is no score");
+    while let [(id, RowAction::Score(score))] = &asked(&actions)[..] {
+        assert_eq!(bench.driver.in_work(), 3 - stored.len());
+        stored.push((**score).clone());
+        actions = bench.apply(Input::Row(*id, RowResult::Written)); // one by one: they are of one window
+        assert!(actions.iter().any(|a| matches!(a, Action::Say(Event::ScoreStored))));
+    }
+    // Two events at one time, without seq, are two scores; a window has one, wherever its record lies.
+    let places: Vec<i64> = stored.iter().map(|s: &StoredScore| s.place).collect();
+    assert_eq!((places, &stored[2].score), (vec![10, 11, StoredScore::OF_WINDOW], &window));
+    let commit = bench.tick().unwrap();
+    assert_eq!(commit.positions[0].offset, 14);
+    let [dead] = commit.outputs.records() else { panic!("{:?}", commit.outputs) };
+    let mut headers = commit.outputs.headers(dead);
+    let source = headers.find(|h| h.name == "source-topic").unwrap().value.to_vec();
+    assert_eq!((dead.topic, source), (Topic::Dlq, b"scores".to_vec()));
 }

@@ -1,10 +1,14 @@
-//! The real binary as separate processes (ingest, two coalescers, sink) over a real Kafka and a real CQL server;
-//! every service is killed with -9 in mid-flight, again and again. At the end each acknowledged event is in
-//! exactly one stored row.
+//! The real binary as separate processes (ingest, two coalescers, sink, scorer) over a real Kafka and a real CQL
+//! server; every service is killed with -9 in mid-flight, again and again. At the end each acknowledged event is in
+//! exactly one stored row, each row that was sent has exactly one score, and the alerts are those of the rows.
 //! Proves, live: EK-WIN-1 and EK-LATE-1 across crashes, rebalances and fencing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "cluster/scored.rs"]
+mod scored;
+
 use anyhow::{Context, bail, ensure};
+use evenkeel_kafka::KafkaConfig;
 use evenkeel_live::parts::cassandra::Cassandra;
 use evenkeel_live::parts::kafka::{KafkaPart, fresh_prefix};
 use evenkeel_scenarios::{Fleet, Rows};
@@ -18,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const DEADLINE: Duration = Duration::from_secs(240);
 const REQUESTS: u64 = 120;
-const KILLS: usize = 20; // one every fifth request
+const KILLS: usize = 20; // one every fifth request; every service four times
 const FLEET: Fleet = Fleet { streams: 7 };
 
 fn binary() -> PathBuf {
@@ -29,6 +33,7 @@ fn binary() -> PathBuf {
 
 /// Everything that runs, and how to start it again.
 struct Cluster {
+    prefix: String,
     settings: Vec<String>,
     processes: BTreeMap<&'static str, Child>,
     ingest: String,
@@ -53,7 +58,8 @@ impl Cluster {
             "process.admin.listen=127.0.0.1:0".to_owned(),
             "process.log.filter=warn".to_owned(),
         ];
-        Self { settings: settings.to_vec(), processes: BTreeMap::new(), ingest: String::new() }
+        let settings = settings.into_iter().chain(scored::settings());
+        Self { prefix, settings: settings.collect(), processes: BTreeMap::new(), ingest: String::new() }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -151,6 +157,22 @@ impl Cluster {
         }
         Ok(rows)
     }
+
+    /// Stream and start of the window of each stored score that starts before `to`, sorted.
+    fn scores_stored(&self, cql: &str, to: i64) -> anyhow::Result<Vec<(String, i64)>> {
+        let to = to.to_string();
+        let args = ["query", "scores", "--cql", cql, "--size", "5s", "--format", "json", "--to", &to];
+        let output = self.command(&args).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut scores = Vec::new();
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let score: Value = serde_json::from_str(line)?;
+            let stream = score["stream_id"].as_str().context("id")?;
+            scores.push((stream.to_owned(), score["t_start"].as_i64().context("t")?));
+        }
+        scores.sort_unstable();
+        Ok(scores)
+    }
 }
 
 impl Drop for Cluster {
@@ -174,7 +196,7 @@ fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Resul
     );
     let mut cluster = Cluster::new(kafka.address(), cassandra.address());
     cluster.set_up()?;
-    const NAMES: [&str; 4] = ["coalescer-a", "sink", "ingest", "coalescer-b"];
+    const NAMES: [&str; 5] = ["coalescer-a", "sink", "scorer", "ingest", "coalescer-b"];
     for name in NAMES {
         cluster.start(name)?;
     }
@@ -215,6 +237,20 @@ fn twenty_kills_lose_nothing_double_nothing_and_break_nothing() -> anyhow::Resul
     }
     let wrong: Vec<_> = want.iter().filter(|(k, v)| got.get(*k) != Some(*v)).take(5).collect();
     ensure!(got == want, "{} rows of {}; wrong e.g. {wrong:?}", got.len(), want.len());
-    eprintln!("{kills} kills, {} rows, all exact", want.len());
+    let config = KafkaConfig {
+        brokers: kafka.address().to_owned(),
+        prefix: cluster.prefix.clone(),
+        ..KafkaConfig::default()
+    };
+    let (scores, alerts) = scored::check(&config, before, DEADLINE)?;
+    let began = Instant::now();
+    while cluster.scores_stored(cassandra.address(), before)? != scores {
+        ensure!(began.elapsed() < DEADLINE, "the store has not the {} scores of the topic", scores.len());
+        cluster.check()?;
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let scores = scores.len();
+    cluster.check()?;
+    eprintln!("{kills} kills, {} rows, {scores} scores, {alerts} alerts, all exact", want.len());
     Ok(())
 }

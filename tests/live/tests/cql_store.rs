@@ -11,7 +11,7 @@ use evenkeel_cql::{
     migrate,
 };
 use evenkeel_live::parts::cassandra::Cassandra;
-use evenkeel_model::{StoredRow, WindowSpan};
+use evenkeel_model::{Score, ScoredEvent, StoredRow, StoredScore, WindowSpan};
 use evenkeel_seam::{RowAction, RowKey, RowResult, Rows as _};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -30,9 +30,10 @@ fn the_window_store_on_a_real_server() {
     }
     let keyspace = format!("ek_store_{}", std::process::id());
     let config = config(server.address(), &keyspace);
-    let cases: [(&str, Case); 11] = [
+    let cases: [(&str, Case); 12] = [
         ("migrations: missing, twice at once, again, changed life time", migrations),
         ("random rows read back equal", round_trip),
+        ("scores read back equal, each once", scores),
         ("the highest revision wins in any order of landing", last_write_wins),
         ("latest_window only moves forward", latest_is_monotone),
         ("ten thousand writes pipelined, in order per key", pipelined),
@@ -108,6 +109,55 @@ fn round_trip(config: &CqlConfig) -> anyhow::Result<()> {
         let read = store.read(&row.row.stream_id, row.row.span)?;
         ensure!(read.as_ref() == Some(row), "wrote {row:?}\nread  {read:?}");
     }
+    Ok(())
+}
+
+fn scores(config: &CqlConfig) -> anyhow::Result<()> {
+    let (mut store, first) = (Driven::open(config)?, newest() - 1_200); // two buckets at least
+    let of = |stream: &str, n: i64, shadow: bool| Score {
+        stream_id: stream.to_owned(),
+        span: span(first + n),
+        event: None,
+        model: "m".to_owned(),
+        version: "1".to_owned(),
+        shadow,
+        score: n as f64 / 3.0,
+        threshold: (!shadow).then_some(0.1 + 0.2),
+        prediction: n % 2 == 0,
+        last_arrival: now_ms(),
+    };
+    let mut all: Vec<StoredScore> = Vec::new();
+    for n in 0..1_200 {
+        all.extend([of("sc/ß", n, false), of("sc/ß", n, true)].map(|score| StoredScore::at(7, score)));
+    }
+    for (offset, seq) in [(8, None), (9, None), (10, Some(u64::MAX))] {
+        let event = Some(ScoredEvent { ts: 5, seq });
+        all.push(StoredScore::at(offset, Score { event, ..of("sc/ß", 1_200, false) }));
+    }
+    all.push(StoredScore::at(11, of("sc/other", 0, false)));
+    for _ in 0..2 {
+        let writes = all.iter().map(|stored| RowAction::Score(Box::new(stored.clone()))).collect();
+        ensure!(store.all(writes)?.iter().all(|result| *result == RowResult::Written));
+    }
+    let mut reader = CqlReader::open(config)?;
+    let mut read = |query: &WindowQuery| -> anyhow::Result<Vec<StoredScore>> {
+        let mut read = Vec::new();
+        reader.scores(query, &mut |score| {
+            read.push(score);
+            ControlFlow::Continue(())
+        })?;
+        Ok(read)
+    };
+    let stream =
+        WindowQuery { stream_id: Some("sc/ß".to_owned()), size_ms: Some(5_000), ..WindowQuery::default() };
+    ensure!(read(&stream)? == all[..all.len() - 1], "in order of time, whole, each once");
+    let from = span(first + 1_199).t_start();
+    ensure!(read(&WindowQuery { from_ms: Some(from), ..stream.clone() })?.len() == 2 + 3);
+    ensure!(read(&WindowQuery { to_ms: Some(from), ..stream })?.len() == 2 * 1_199);
+    ensure!(read(&WindowQuery::default())?.len() == all.len());
+    let old = Score { span: span(0), ..of("sc/old", 0, false) };
+    let expired = store.one(RowAction::Score(Box::new(StoredScore::at(0, old))))?;
+    ensure!(expired == RowResult::Expired, "{expired:?}");
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! answered `Unavailable`, whatever became of it; a delayed one lands after younger writes. Handles of dead
 //! sinks keep landing what they had sent.
 
-use evenkeel_model::StoredRow;
+use evenkeel_model::{StoredRow, StoredScore};
 use evenkeel_scenarios::{Contents, Unknown, Violation};
 use evenkeel_seam::{RowAction, RowKey, RowResult, Rows};
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ const ANSWER_TIMEOUT_MS: i64 = 500;
 pub struct Store {
     now_ms: i64,
     rows: BTreeMap<RowKey, StoredRow>,
+    scores: BTreeMap<ScoreKey, StoredScore>,
     due: BTreeMap<(i64, u64), Due>,
     numbers: u64,
     contents: Contents,
@@ -48,6 +49,9 @@ pub struct Store {
     pub faults: StoreFaults,
 }
 
+/// Stream, size, window, version, role, place; the simulation has one model.
+type ScoreKey = (String, i64, i64, String, bool, i64);
+
 #[derive(Debug)]
 enum Due {
     /// Look, write or refuse, and answer the handle under the id.
@@ -55,7 +59,7 @@ enum Due {
     /// Answer only.
     Answer { handle: u64, id: u64, result: RowResult },
     /// A delayed write lands; nobody is told.
-    Land(Box<StoredRow>),
+    Land(RowAction),
 }
 
 /// The store, shared by all its handles.
@@ -79,6 +83,7 @@ impl SimStore {
         let store = Store {
             now_ms,
             rows: BTreeMap::new(),
+            scores: BTreeMap::new(),
             due: BTreeMap::new(),
             numbers: 0,
             contents: Contents::default(),
@@ -109,6 +114,11 @@ impl Store {
         self.rows.values()
     }
 
+    /// Scores that are stored.
+    pub fn scores(&self) -> impl Iterator<Item = &StoredScore> {
+        self.scores.values()
+    }
+
     /// Writes that reached the store so far.
     pub fn writes(&self) -> u64 {
         self.writes
@@ -137,7 +147,7 @@ impl Store {
             match self.due.remove(&(at, number)) {
                 Some(Due::Act { handle, id, action }) => self.act(handle, id, action),
                 Some(Due::Answer { handle, id, result }) => self.answer(handle, id, result),
-                Some(Due::Land(row)) => self.write(*row),
+                Some(Due::Land(write)) => self.land(write),
                 None => {}
             }
         }
@@ -153,15 +163,15 @@ impl Store {
                 let found = self.rows.get(&key).cloned().map(Box::new);
                 self.answer(handle, id, RowResult::Read(found));
             }
-            RowAction::Write(row) => match self.next_unknown() {
+            write @ (RowAction::Write(_) | RowAction::Score(_)) => match self.next_unknown() {
                 None => {
-                    self.write(*row);
+                    self.land(write);
                     self.answer(handle, id, RowResult::Written);
                 }
                 Some((outcome, kills)) => {
                     match outcome {
-                        Unknown::Applied => self.write(*row),
-                        Unknown::Delayed => self.later(LANDS_LATER_MS, Due::Land(row)),
+                        Unknown::Applied => self.land(write),
+                        Unknown::Delayed => self.later(LANDS_LATER_MS, Due::Land(write)),
                         Unknown::Lost => {}
                     }
                     if kills {
@@ -171,6 +181,26 @@ impl Store {
                     self.later(ANSWER_TIMEOUT_MS, Due::Answer { handle, id, result });
                 }
             },
+        }
+    }
+
+    fn land(&mut self, write: RowAction) {
+        match write {
+            RowAction::Read(_) => {}
+            RowAction::Write(row) => self.write(*row),
+            RowAction::Score(stored) => {
+                self.writes += 1;
+                let StoredScore { score: s, place } = &*stored;
+                let key = (
+                    s.stream_id.clone(),
+                    s.span.size_ms,
+                    s.span.window_id,
+                    s.version.clone(),
+                    s.shadow,
+                    *place,
+                );
+                self.scores.insert(key, *stored);
+            }
         }
     }
 

@@ -118,15 +118,15 @@ pub fn type_of(name: &str) -> Vec<u8> {
         "rpc_address" => simple(0x10),
         "tokens" => [simple(0x22), text()].concat(),
         "replication" => map(text()),
-        "durable_writes" => simple(0x04),
+        "durable_writes" | "shadow" | "prediction" => simple(0x04),
+        "score" | "threshold" => simple(0x07),
         "version" | "revision" | "salt" | "late_merged" | "ttl_s" | "initial_tablets" => simple(0x09),
-        "bucket" | "size_ms" | "count" | "missing" | "late_offset" | "seq_min" | "seq_max" | "written_us" => {
-            simple(0x02)
-        }
+        "place" | "bucket" | "size_ms" | "count" | "missing" | "late_offset" | "seq_min" | "seq_max"
+        | "written_us" => simple(0x02),
         "t_start" | "t_end" | "max_ts" | "first_arrival" | "last_arrival" | "applied_at" | "t_from"
         | "t_to" => simple(0x0b),
         "seq_ranges" | "events" => simple(0x03),
-        "dropped" => map(simple(0x02)),
+        "dropped" | "event" => map(simple(0x02)),
         "stats" => map(field_stats()),
         "keyspace_name IN" => [simple(0x20), text()].concat(),
         _ => text(),

@@ -96,6 +96,8 @@ fn options() -> LocalOptions {
             dlq: TopicRetention::default(),
             interest: TopicRetention::default(),
             frames: TopicRetention::default(),
+            scores: TopicRetention::default(),
+            alerts: TopicRetention::default(),
             ..Retention::default()
         },
         ..LocalOptions::default()

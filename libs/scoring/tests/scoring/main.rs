@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod bound;
+mod core;
 mod reference;

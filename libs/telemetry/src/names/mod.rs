@@ -7,6 +7,7 @@ pub mod coalescer;
 pub mod gateway;
 pub mod ingest;
 pub mod process;
+pub mod scorer;
 pub mod sink;
 
 #[cfg(test)]
@@ -16,13 +17,15 @@ mod tests {
     #[test]
     fn names_are_unique_well_formed_and_never_labelled_by_stream() {
         let mut seen = BTreeSet::new();
-        for list in [
+        let lists = [
             super::coalescer::ALL,
             super::gateway::ALL,
             super::ingest::ALL,
             super::process::ALL,
+            super::scorer::ALL,
             super::sink::ALL,
-        ] {
+        ];
+        for list in lists {
             for metric in list {
                 assert!(seen.insert(metric.name), "{} is declared twice", metric.name);
                 assert!(metric.name.starts_with("evenkeel.") || metric.name.starts_with("process."));

@@ -5,9 +5,11 @@ use crate::declared::{AGE_SECONDS, SECONDS};
 crate::metrics! {
     counter ROWS "evenkeel.sink.rows" "{row}" ["outcome"]
         "Row writes, by outcome.";
-    gauge INFLIGHT "evenkeel.sink.inflight" "{request}" []
+    counter SCORES "evenkeel.sink.scores" "{score}" []
+        "Scores written.";
+    gauge INFLIGHT "evenkeel.sink.inflight" "{request}" ["topic"]
         "Requests to the store that have no outcome yet.";
-    gauge LIMIT "evenkeel.sink.limit" "{request}" []
+    gauge LIMIT "evenkeel.sink.limit" "{request}" ["topic"]
         "Requests that may be in flight now.";
     histogram ROW_AGE "evenkeel.sink.row.age" "s" ["size"] (AGE_SECONDS)
         "From a window's end to its row being durable.";
@@ -21,7 +23,7 @@ crate::metrics! {
         "Rows not written because their time to live had passed.";
     counter RETRIES "evenkeel.sink.retries" "{request}" ["class"]
         "Requests sent again, by class of error.";
-    gauge PAUSED "evenkeel.sink.partitions.paused" "{partition}" []
+    gauge PAUSED "evenkeel.sink.partitions.paused" "{partition}" ["topic"]
         "Partitions paused because the store is away or slow.";
     gauge CONSUMER_LAG "evenkeel.sink.consumer.lag" "{record}" ["topic"]
         "Records in the log that were not consumed yet, sum over the partitions held.";

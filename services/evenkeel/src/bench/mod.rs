@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod live;
 mod loader;
 mod report;
+pub mod score;
 pub mod spool;
 mod topics;
 

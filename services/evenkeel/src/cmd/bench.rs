@@ -20,6 +20,8 @@ pub enum What {
     Ingest(Ingest),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
+    /// Rows per second of a linear model and of trees, beside pandas with scikit-learn and onnxruntime (a minute)
+    Score(Score),
     /// The spool beside stream-download, tempfile and Python: filled, then read at random (some minutes)
     Spool(Spool),
     /// How long rows are missing when a coalescer is killed, and when it leaves (some minutes)
@@ -143,6 +145,19 @@ pub struct Spool {
     shown: Shown,
 }
 
+/// Where Python is, and how many rows.
+#[derive(Debug, clap::Args)]
+pub struct Score {
+    /// The Python of tests/peers/score/build.sh
+    #[arg(long, value_name = "PROGRAM")]
+    python: PathBuf,
+    /// Rows of the file
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    rows: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// What `bench flush --live` plays unless told otherwise: the idle lane, two steady rates, and the named traces.
 const LIVE_TRACES: [&str; 5] = ["idle", "500 ev/s", "5K ev/s", "burst on/off", "diurnal"];
 
@@ -194,6 +209,13 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
             };
             let report = bench::ingest::run(&options, &mut |line| eprintln!("{line}"))
                 .map_err(|e| Failure::new(Exit::Unreachable, e))?;
+            show(&report, &args.shown)
+        }
+        What::Score(args) => {
+            let (rows, runs) = (args.rows.max(1), args.shown.runs.max(1));
+            let options = bench::score::Options { python: args.python.clone(), rows, runs };
+            let report = bench::score::run(&options, &mut |line| eprintln!("{line}"))
+                .map_err(|e| Failure::new(Exit::Usage, e))?;
             show(&report, &args.shown)
         }
         What::Spool(args) => {

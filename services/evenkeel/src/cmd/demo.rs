@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Everything in one process with a simulated fleet, and a live view
 ///
 /// Bowls send 10 events a second, wearables 40. Every twelve seconds a third of them loses its connection and
-/// comes back at once; every five seconds one sends its past again; one clock is an hour ahead. At the end the
-/// readings that were acknowledged are counted against the rows that are stored.
+/// comes back at once; every five seconds one sends its past again; one clock is an hour ahead. The water of a few
+/// bowls warms and cools, which a rule sees: alerts are raised and cleared. At the end the readings that were acknowledged are counted against the rows that are stored.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

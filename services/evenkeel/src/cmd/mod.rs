@@ -5,6 +5,7 @@ pub mod demo;
 pub mod fetch;
 pub mod helm_values;
 pub mod plan;
+pub mod profile;
 pub mod query;
 pub mod run;
 pub mod score;

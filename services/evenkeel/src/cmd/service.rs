@@ -1,4 +1,4 @@
-//! `evenkeel ingest`, `coalescer`, `sink`, `gateway`: one service of a cluster, over Kafka and the CQL store.
+//! `evenkeel ingest`, `coalescer`, `sink`, `gateway`, `scorer`: one service of a cluster, over Kafka and the CQL store.
 
 use crate::cli::ConfigArgs;
 use crate::cluster::Process;
@@ -27,6 +27,8 @@ pub enum Service {
     Sink,
     /// Live frames to browsers.
     Gateway,
+    /// Windows to scores and alerts.
+    Scorer,
 }
 
 /// Runs a service until SIGTERM or SIGINT.
@@ -42,5 +44,6 @@ pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
         Service::Coalescer => Process::start("coalescer", &config, THREADS)?.coalescer(&config),
         Service::Sink => Process::start("sink", &config, THREADS)?.sink(&config),
         Service::Gateway => Process::start("gateway", &config, THREADS)?.gateway(&config),
+        Service::Scorer => Process::start("scorer", &config, THREADS)?.scorer(&config),
     }
 }

@@ -33,6 +33,8 @@ pub struct Device {
     pub id: String,
     /// Its clock runs ahead of the world's by this much, ms.
     pub skew_ms: i64,
+    /// Its water warms and cools from this time on, ms.
+    pub warms_from_ms: Option<i64>,
     kind: Kind,
     rng: Pcg32,
     next_ms: i64,
@@ -45,6 +47,9 @@ pub struct Device {
     level: f64,
 }
 
+/// How warm water gets above its usual temperature, degrees, and how long that takes up and down again, ms.
+const WARMTH: f64 = 5.0;
+const WARMTH_MS: i64 = 24_000;
 /// Memory of a device, readings.
 const OWED_MAX: usize = 4000;
 /// What a device can send again, readings.
@@ -58,6 +63,7 @@ impl Device {
         Self {
             id,
             skew_ms: 0,
+            warms_from_ms: None,
             kind,
             rng,
             next_ms,
@@ -117,7 +123,8 @@ impl Device {
         let fields = match self.kind {
             Kind::Bowl => {
                 self.level = if self.level < 20.0 { 400.0 } else { self.level - 0.02 };
-                vec![("weight", self.level + noise), ("temp", 18.0 + noise / 4.0)]
+                let temp = 18.0 + self.warmth(ts) + noise / 4.0;
+                vec![("weight", self.level + noise), ("temp", temp)]
             }
             Kind::Wearable => {
                 let phase = ts as f64 / 160.0;
@@ -131,6 +138,12 @@ impl Device {
             }
         };
         Reading { ts, seq: self.seq, fields }
+    }
+
+    fn warmth(&self, ts: i64) -> f64 {
+        let Some(since) = self.warms_from_ms.filter(|from| *from <= ts) else { return 0.0 };
+        let turn = (ts - since) as f64 / WARMTH_MS as f64 * std::f64::consts::TAU;
+        WARMTH * (1.0 - turn.cos()) / 2.0
     }
 
     /// Uniform in [−1, 1).
@@ -154,6 +167,24 @@ mod tests {
         assert!((49..=51).contains(&count), "{count}");
         assert!(seqs.into_iter().eq(1..=count));
         assert_eq!(device.replay().len() as u64, count);
+    }
+
+    /// The demo's rule raises above 21 and clears below 19.5.
+    #[test]
+    fn warm_water_is_beyond_the_demos_rule_and_comes_back_wherever_windows_begin() {
+        for window_ms in (0..5_000).step_by(500) {
+            let mut device = Device::new("bowl/1".into(), Kind::Bowl, 1, 0);
+            device.warms_from_ms = Some(window_ms);
+            let readings = device.run_to(40_000, 1_000);
+            let means = readings.chunks(50).map(|window| {
+                let temps = window.iter().filter_map(|r| r.fields.iter().find(|(name, _)| *name == "temp"));
+                temps.map(|(_, temp)| temp).sum::<f64>() / window.len() as f64
+            });
+            let means: Vec<f64> = means.collect();
+            let raised = means.iter().position(|mean| *mean > 21.0).unwrap();
+            assert!(means[..raised].iter().all(|mean| *mean < 21.0) && means[0] < 19.0);
+            assert!(means[raised..].iter().any(|mean| *mean < 19.5), "{means:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The simulated fleet: bowls and wearables, reconnect storms, replays, one wrong clock.
+//! The simulated fleet: bowls and wearables, reconnect storms, replays, warm water, one wrong clock.
 //!
 //! Pure: `step` says what every device sends now. Bounded: a device sends at most [`BATCH_MAX`] readings a
 //! step and remembers a bounded past.
@@ -60,8 +60,13 @@ pub struct Fleet {
 /// How far the one wrong clock runs ahead, ms: beyond max-future.
 const WRONG_CLOCK_MS: i64 = 3_600_000;
 
+/// Bowls whose water warms: the first, every so manieth, and how much later each begins, ms.
+const WARM_FIRST: usize = 7;
+const WARM_EVERY: usize = 20;
+const WARM_AFTER_MS: i64 = 8_000;
+
 impl Fleet {
-    /// A fleet that starts at `now_ms`. Its last wearable's clock is an hour ahead.
+    /// A fleet that starts at `now_ms`. The water of a few bowls warms and cools, again and again. Its last wearable's clock is an hour ahead.
     pub fn new(options: FleetOptions, now_ms: i64) -> Self {
         let seed = |n: u32| options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(u64::from(n));
         let bowl = |n| Device::new(format!("bowl/{n:04}"), Kind::Bowl, seed(n), now_ms);
@@ -69,6 +74,10 @@ impl Fleet {
             |n| Device::new(format!("wearable/{n:04}"), Kind::Wearable, seed(n ^ 0x8000_0000), now_ms);
         let mut devices: Vec<Device> =
             (0..options.bowls).map(bowl).chain((0..options.wearables).map(wearable)).collect();
+        let bowls = devices.iter_mut().take(options.bowls as usize);
+        for (nth, device) in bowls.skip(WARM_FIRST).step_by(WARM_EVERY).enumerate() {
+            device.warms_from_ms = Some(now_ms + nth as i64 * WARM_AFTER_MS);
+        }
         if let Some(last) = devices.last_mut() {
             last.skew_ms = WRONG_CLOCK_MS;
         }

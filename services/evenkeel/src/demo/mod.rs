@@ -232,6 +232,7 @@ fn refresh(screen: &mut Screen, stage: &Stage<'_>, sent: &Sent, elapsed: Duratio
     screen.problem.clone_from(&sent.problem);
     screen.coalescer = stage.machine.coalescer.get();
     screen.sink = stage.machine.sink.get();
+    screen.alerts = stage.machine.alerts().unwrap_or_default();
     screen.log = stage.log.as_ref().map(LogTail::lines).unwrap_or_default();
     screen.resident_bytes = evenkeel_chassis::memory::resident_bytes().unwrap_or(0);
 }

@@ -33,6 +33,8 @@ pub struct Screen {
     pub coalescer: evenkeel_coalescer::Status,
     /// The sink.
     pub sink: evenkeel_sink::Status,
+    /// Alerts raised, and cleared.
+    pub alerts: (u64, u64),
     /// What `plan` says this fleet costs, bytes.
     pub planned_bytes: u64,
     /// Resident memory of the process, bytes.
@@ -59,7 +61,7 @@ impl Screen {
     pub fn line(&self) -> String {
         let rows: u64 = self.coalescer.rows.values().flatten().sum();
         format!(
-            "{:>4} s  {:>7} events/s  acknowledged {:>9}  rows {:>7}  stored {:>7}  late merged {:>5}  duplicates {:>5}  future {:>5}  ledger {}  resident {}",
+            "{:>4} s  {:>7} events/s  acknowledged {:>9}  rows {:>7}  stored {:>7}  late merged {:>5}  duplicates {:>5}  future {:>5}  alerts {:>2}  cleared {:>2}  ledger {}  resident {}",
             self.elapsed.as_secs(),
             self.rate_now(),
             count(self.acknowledged),
@@ -68,6 +70,8 @@ impl Screen {
             count(self.sink.late_merged),
             count(self.reason(DropReason::Duplicate)),
             count(self.reason(DropReason::Future)),
+            self.alerts.0,
+            self.alerts.1,
             self.imbalance(),
             bytes(self.resident_bytes),
         )
@@ -127,7 +131,9 @@ impl Screen {
             self.replays
         );
         let lines = vec![Line::from(first), Line::from(self.addresses.clone())];
-        Paragraph::new(lines).block(Block::bordered().title(" evenkeel demo "))
+        let (raised, cleared) = self.alerts;
+        let title = format!(" evenkeel demo · {raised} alerts raised, {cleared} cleared ");
+        Paragraph::new(lines).block(Block::bordered().title(title))
     }
 
     /// The newest rates, as many as there are columns. The number is that of the last second: devices send in

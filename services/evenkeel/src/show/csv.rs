@@ -64,7 +64,7 @@ fn write_field(field: &FieldStats, line: &mut String) {
 }
 
 /// RFC 4180.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     match text.contains([',', '"']) || text.starts_with(' ') || text.ends_with(' ') {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),

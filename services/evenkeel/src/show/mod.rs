@@ -1,10 +1,14 @@
-//! Window rows as text: a table for people, CSV for spreadsheets, JSON for programs.
+//! Window rows and scores as text: a table for people, CSV for spreadsheets, JSON for programs.
 //!
 //! Owns: what the columns are. Never: more rows in memory than one page of the table.
 
+mod aligned;
 mod csv;
 mod json;
+mod score;
 mod table;
+
+pub use score::ScorePrinter;
 
 use clap::ValueEnum;
 use evenkeel_model::StoredRow;

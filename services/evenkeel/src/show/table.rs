@@ -1,47 +1,34 @@
 //! A table for people: one line per (window, field), the window's own columns on its first line only.
-//!
-//! Widths are those of a page of lines; they only grow from page to page, so memory is bounded.
 
+use super::aligned::{Aligned, Column};
 use crate::summary::size_name;
 use evenkeel_model::{FieldStats, StoredRow};
 use jiff::Timestamp;
 use std::io::{Result, Write};
 
-/// Lines whose widths are looked at together.
-const PAGE_LINES: usize = 500;
-const COLUMNS: usize = 13;
-const HEADER: [&str; COLUMNS] = [
-    "STREAM",
-    "WINDOW (UTC)",
-    "SIZE",
-    "COUNT",
-    "MISSING",
-    "LATE",
-    "CLOSED BY",
-    "FIELD",
-    "N",
-    "MIN",
-    "MEAN",
-    "MAX",
-    "LAST",
+const COLUMNS: [Column; 13] = [
+    ("STREAM", false),
+    ("WINDOW (UTC)", false),
+    ("SIZE", true),
+    ("COUNT", true),
+    ("MISSING", true),
+    ("LATE", true),
+    ("CLOSED BY", false),
+    ("FIELD", false),
+    ("N", true),
+    ("MIN", true),
+    ("MEAN", true),
+    ("MAX", true),
+    ("LAST", true),
 ];
-/// Columns of numbers stand to the right.
-const RIGHT: [bool; COLUMNS] =
-    [false, false, true, true, true, true, false, false, true, true, true, true, true];
-
-type Cells = [String; COLUMNS];
 
 /// Prints pages.
-pub struct Table<'a> {
-    out: &'a mut dyn Write,
-    page: Vec<Cells>,
-    widths: [usize; COLUMNS],
-}
+pub struct Table<'a>(Aligned<'a>);
 
 impl<'a> Table<'a> {
     /// Prints to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, page: vec![HEADER.map(str::to_owned)], widths: [0; COLUMNS] }
+        Self(Aligned::new(&COLUMNS, out))
     }
 
     /// One row.
@@ -57,37 +44,17 @@ impl<'a> Table<'a> {
             row.closed_by.to_string(),
         ];
         let none = [const { String::new() }; 6];
-        let mut fields = row.stats.iter().map(of_field).peekable();
+        let mut fields = row.stats.iter().map(of_field);
         let mut first = Some(fields.next().unwrap_or(none));
         while let Some(field) = first.take().or_else(|| fields.next()) {
-            let mut cells = window.iter_mut().map(std::mem::take).chain(field);
-            self.page.push(std::array::from_fn(|_| cells.next().unwrap_or_default()));
+            self.0.line(window.iter_mut().map(std::mem::take).chain(field).collect());
         }
-        if self.page.len() >= PAGE_LINES { self.print() } else { Ok(()) }
+        self.0.turn()
     }
 
     /// After the last row.
-    pub fn end(mut self) -> Result<()> {
-        self.print()?;
-        self.out.flush()
-    }
-
-    fn print(&mut self) -> Result<()> {
-        for line in &self.page {
-            for (width, cell) in self.widths.iter_mut().zip(line) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for line in self.page.drain(..) {
-            let mut text = String::new();
-            for ((cell, width), right) in line.iter().zip(self.widths).zip(RIGHT) {
-                let padded = if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
-                text.push_str(&padded);
-                text.push_str("  ");
-            }
-            writeln!(self.out, "{}", text.trim_end())?;
-        }
-        Ok(())
+    pub fn end(self) -> Result<()> {
+        self.0.end()
     }
 }
 
@@ -97,14 +64,14 @@ fn of_field(field: &FieldStats) -> [String; 6] {
 }
 
 /// `2023-11-14 22:13:20`, with ms where there are any.
-fn date(ms: i64) -> String {
+pub(super) fn date(ms: i64) -> String {
     let Ok(time) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
     let form = if ms % 1000 == 0 { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S.%3f" };
     time.strftime(form).to_string()
 }
 
 /// Six digits that count, no zeros behind the point.
-fn short(x: f64) -> String {
+pub(super) fn short(x: f64) -> String {
     let size = x.abs();
     if size != 0.0 && !(1e-4..1e12).contains(&size) {
         return format!("{x:.5e}");

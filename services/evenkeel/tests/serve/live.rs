@@ -71,3 +71,38 @@ fn a_device_is_seen_live_and_after_it_fell_silent() {
     assert!(get(&server.live, "/").1.contains("<title>"), "the dashboard is in the binary");
     assert_eq!(server.terminate(), Some(0));
 }
+
+/// A rule's alert is raised and cleared before the eyes of whoever looks at the device, and of whoever comes later.
+#[test]
+fn an_alert_is_seen_raised_and_cleared() {
+    const RULE: &str =
+        "scorer.live.rule=[{ name = \"warm\", match = \"bowl/*\", field = \"temp.max\", above = 21.0 }]";
+    const ALERTS: &str = "topic=device%2Fbowl%252F7%2Falerts";
+    let dir = tempfile::tempdir().unwrap();
+    let sets = ["gateway.drain-spread=50ms", "scorer.live.sizes=[\"5s\"]", RULE];
+    let server = Server::start(dir.path(), &sets);
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64 / 5_000 * 5_000;
+    let send = |before_ms: i64, temp: f64| {
+        let ts = now_ms - before_ms;
+        let event = format!("{{\"stream_id\":\"bowl/7\",\"ts\":{ts},\"fields\":{{\"temp\":{temp}}}}}\n");
+        assert_eq!(post(&server.ingest, &event).unwrap().0, 200);
+    };
+    send(60_000, 18.0);
+    send(55_000, 22.5);
+    send(40_000, 22.0); // closes the window before
+    let raised = [
+        "\"topic\":\"device/bowl%2F7/alerts\"",
+        "\"action\":\"raise\"",
+        "\"rule\":\"warm\"",
+        "\"value\":22.5",
+        "\"threshold\":21",
+    ];
+    read_until(&server.live, ALERTS, &raised);
+    read_until(&server.live, FLEET, &["\"alerts_raised\":1"]);
+    send(35_000, 18.0);
+    send(20_000, 18.0);
+    let text = read_until(&server.live, ALERTS, &["\"action\":\"raise\"", "\"action\":\"clear\""]);
+    assert_eq!(text.matches("\"action\":\"raise\"").count(), 1, "{text}");
+    read_until(&server.live, FLEET, &["\"alerts_raised\":0"]);
+    assert_eq!(server.terminate(), Some(0));
+}

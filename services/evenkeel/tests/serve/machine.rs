@@ -104,6 +104,86 @@ fn it_says_that_it_is_alive_and_ready_and_what_it_does() {
 }
 
 #[test]
+fn rules_raise_alerts_on_one_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "scorer.live.rule=[{ name = \"any\", field = \"v.max\", above = 0.0, severity = \"info\" }]";
+    let server = Server::start(dir.path(), &[rule, "scorer.live.sizes=[\"5s\"]"]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    assert_eq!(post(&server.ingest, &FLEET.body(0, now - 120_000)).unwrap().0, 200);
+    assert_eq!(post(&server.ingest, &FLEET.closing(now)).unwrap().0, 200);
+    let began = Instant::now();
+    let standing = |line: &str| {
+        let all = format!(" {}", FLEET.streams);
+        line.starts_with("evenkeel_scorer_alerts_standing") && line.ends_with(&all)
+    };
+    loop {
+        let (_, text) = get(&server.admin, "/metrics");
+        if text.lines().any(standing) {
+            assert!(
+                text.contains("evenkeel_scorer_alerts_total{action=\"raise\",severity=\"info\"}"),
+                "{text}"
+            );
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "not every stream has its alert in\n{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Starts of the windows of each stream that start before `to`, as `query` shows them, sorted.
+fn shown(what: &str, data_dir: &Path, to: i64) -> Vec<(String, i64)> {
+    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["query", what, "--size", "5s", "--format", "json", "--to", &to.to_string(), "--data-dir"])
+        .arg(data_dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let values = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let key = |v: Value| (v["stream_id"].as_str().unwrap().to_owned(), v["t_start"].as_i64().unwrap());
+    let mut keys: Vec<_> = values.map(key).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn each_window_has_one_stored_score_across_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models/cases/linear_regression.onnx");
+    let sets = [
+        format!("scorer.live.model={model}"),
+        "scorer.live.features=[\"v.mean\", \"v.max\", \"v.min\", \"count\", \"missing\", \"v.last\"]"
+            .to_owned(),
+        "scorer.live.sizes=[\"5s\"]".to_owned(),
+        "sink.interval=50ms".to_owned(),
+    ];
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let start_ms = (now - 120_000) / 5_000 * 5_000;
+    let mut server = Server::start(dir.path(), &sets);
+    for n in 0..30 {
+        assert_eq!(post(&server.ingest, &FLEET.body(n, start_ms)).unwrap().0, 200);
+        if n % 10 == 9 {
+            server.kill();
+            server = Server::start(dir.path(), &sets);
+        }
+    }
+    assert_eq!(post(&server.ingest, &FLEET.closing(now)).unwrap().0, 200);
+    let (want, before) = (FLEET.expected(30, start_ms), now / 5_000 * 5_000);
+    let began = Instant::now();
+    while (stored(dir.path(), before) != want || shown("scores", dir.path(), before).len() < want.len())
+        && began.elapsed() < DEADLINE
+    {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let windows = shown("windows", dir.path(), before);
+    assert!(!windows.is_empty());
+    assert_eq!(shown("scores", dir.path(), before), windows);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn a_second_process_on_the_same_directory_is_refused_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);

@@ -4,4 +4,5 @@
 mod case;
 mod faults;
 mod files;
+mod live;
 mod queue;

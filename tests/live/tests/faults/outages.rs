@@ -103,8 +103,10 @@ fn a_broker_and_a_store_that_go_away_in_the_middle_lose_nothing() {
 
     store.kill().unwrap();
     send(300);
-    sink.until("consumption is paused", |s| s.metric("evenkeel_sink_partitions_paused ") == Some(2.0));
-    assert!(sink.metric("evenkeel_sink_inflight ").unwrap() <= 64.0 + 8192.0);
+    sink.until("consumption is paused", |s| {
+        s.metric("evenkeel_sink_partitions_paused{topic=\"windows\"} ") == Some(2.0)
+    });
+    assert!(sink.metric("evenkeel_sink_inflight{topic=\"windows\"} ").unwrap() <= 64.0 + 8192.0);
     assert!(sink.wait_for_event("sink.store.unavailable")["error"].as_str().is_some());
     let grown = [&ingest, &coalescer, &sink].map(Service::resident);
     for (before, grown) in before.iter().zip(grown) {

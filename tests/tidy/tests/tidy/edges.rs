@@ -40,7 +40,11 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         &["model", "codec", "fanout", "chassis", "telemetry"],
         "a service; log and store come by traits of its own, because it reads and keeps nothing",
     ),
-    ("services/scorer", &["onnx", "scoring", "chassis"], "a service; of files so far"),
+    (
+        "services/scorer",
+        &["model", "seam", "codec", "onnx", "scoring", "chassis", "telemetry"],
+        "a service; of files too",
+    ),
     (
         "services/evenkeel",
         &[
@@ -85,6 +89,7 @@ const TEST_EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/kafka", &["scenarios"], "the contract suite of the three logs"),
     ("services/evenkeel", &["scenarios"], "generated logs and the independent reference"),
     ("services/ingest", &["local"], "a real log behind the real edge"),
+    ("tests/sim", &["scorer", "scoring"], "the scorer's driver over the simulated log"),
     (
         "tests/live",
         &["ingest", "chassis", "telemetry"],
