@@ -52,6 +52,11 @@ bench-spool: ## Measure the spool beside stream-download, tempfile and Python (s
 	cargo build $(LOCKED) --release -p evenkeel --bins
 	$(CARGO_TARGET_DIR)/release/evenkeel bench spool --contenders "$$(tests/peers/spool/build.sh)" --python python3 $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: ## Measure the gateway beside nats-server (some minutes; builds the peer, needs Go)
+	cargo build $(LOCKED) --release -p evenkeel --bins
+	$(CARGO_TARGET_DIR)/release/evenkeel bench gateway --nats "$$(tests/peers/nats/build.sh)" $(ARGS)
+
 ##@ Check
 
 STEPS := fmt-check tidy deny clippy unit sim sabotage live chart
