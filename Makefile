@@ -57,6 +57,11 @@ bench-score: ## Measure scoring beside pandas with scikit-learn and onnxruntime 
 	cargo build $(LOCKED) --release -p evenkeel --bins
 	$(CARGO_TARGET_DIR)/release/evenkeel bench score --python "$$(tests/peers/score/build.sh)" $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: ## Measure the gateway beside nats-server (some minutes; builds the peer, needs Go)
+	cargo build $(LOCKED) --release -p evenkeel --bins
+	$(CARGO_TARGET_DIR)/release/evenkeel bench gateway --nats "$$(tests/peers/nats/build.sh)" $(ARGS)
+
 ##@ Check
 
 STEPS := fmt-check tidy deny clippy unit sim sabotage live chart

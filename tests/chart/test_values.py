@@ -13,6 +13,7 @@ from conftest import Refused, render, render_text
         (["kafka.bootstrapServers="], ["kafka.bootstrapServers is empty", "host:port"]),
         (["cql.contactPoints.a="], ["cql.contactPoints is empty", "sink.enabled"]),
         (["ingest.config.tokens-file="], ["ingest has no credentials", "tokens-file", "jwt"]),
+        (["gateway.enabled=true"], ["gateway has no credentials", "tokens-file", "jwt"]),
         (["kafka.auth.enabled=true"], ["kafka.auth.existingSecret"]),
         (["kafka.tls.caSecret=x"], ["kafka.tls.enabled is false"]),
         (["kafka.schemaRegistry.username=x"], ["kafka.schemaRegistry.existingSecret"]),

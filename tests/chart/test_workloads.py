@@ -31,7 +31,7 @@ def test_a_gateways_number_is_its_partition(cases):
     assert env["EVENKEEL_GATEWAY__INSTANCE"] == "metadata.name"
     for service in ("ingest", "coalescer"):
         assert not [e for e in cases["everything"].container(service)["env"] if "GATEWAY" in e["name"]]
-    scaled = render("minimal", sets=["gateway.enabled=true", "gateway.autoscaling.enabled=true"])
+    scaled = render("minimal", sets=["gateway.enabled=true", "gateway.config.jwt.issuer=https://id.example.org", "gateway.autoscaling.enabled=true"])
     assert scaled.one("HorizontalPodAutoscaler", "-gateway")["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
 
 

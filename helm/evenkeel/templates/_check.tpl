@@ -39,6 +39,9 @@
 {{- if and (eq .component "ingest") (not (or (dig "tokens-file" "" .c.config) (dig "jwt" "issuer" "" .c.config))) -}}
 {{- fail "ingest has no credentials, and then it serves its own machine only: set ingest.config.tokens-file (a file of ingest.secrets, e.g. ingest.secrets.tokens=my-secret and /etc/evenkeel/secrets/tokens/tokens.toml) or ingest.config.jwt" -}}
 {{- end -}}
+{{- if and (eq .component "gateway") (not (or (dig "tokens-file" "" .c.config) (dig "jwt" "issuer" "" .c.config))) -}}
+{{- fail "gateway has no credentials, and then it serves its own machine only: set gateway.config.tokens-file (a file of gateway.secrets, e.g. gateway.secrets.tokens=my-secret and /etc/evenkeel/secrets/tokens/tokens.toml) or gateway.config.jwt" -}}
+{{- end -}}
 {{- range $kind := list "ingress" "httpRoute" -}}
 {{- $route := index $.c $kind -}}
 {{- if and $route.enabled (not (dig $route.port "enabled" false $.c.ports)) }}{{ fail (printf "%s.%s.port is %q, which is no enabled port of %s" $.component $kind $route.port $.component) }}{{ end -}}

@@ -179,6 +179,12 @@ impl Fanout {
         self.refs -= before - connection.subscriptions.len();
     }
 
+    /// What a connection looks at: its numbers, and the topics.
+    pub fn subscriptions(&self, id: ConnectionId) -> Vec<(u32, TopicId)> {
+        let subscriptions = self.connection(id).map(|connection| &connection.subscriptions);
+        subscriptions.into_iter().flatten().map(|s| (s.id, s.topic)).collect()
+    }
+
     /// Another rate; 0 pauses a state topic. Unknown numbers are nothing.
     pub fn rate(&mut self, id: ConnectionId, of: u64, max_hz: f64) {
         let ticks_per_s = self.settings.ticks_per_s();

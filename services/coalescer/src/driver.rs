@@ -13,6 +13,7 @@ use crate::feed::{Records, expect_after, feed};
 use crate::live::Live;
 use crate::recovery::{Cut, Recovery};
 use evenkeel_model::{EventBatch, Topic};
+use evenkeel_plan::{Fleet, plan};
 #[cfg(feature = "sabotage")]
 use evenkeel_seam::CommitMeta;
 use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult};
@@ -179,6 +180,13 @@ impl Driver {
     /// Bytes of state this worker may hold.
     pub fn budget_bytes(&self) -> usize {
         self.options.memory_budget_bytes
+    }
+
+    /// What the plan says of so many streams and quiet ones, of the default class, bytes.
+    pub fn planned_bytes(&self, streams: u64, quiet_streams: u64) -> u64 {
+        let settings = &self.options.settings;
+        let fleet = Fleet { streams, quiet_streams, ..Fleet::default() };
+        settings.classes.last().map_or(0, |class| plan(&fleet, settings, class).steady_bytes)
     }
 
     /// Partitions in recovery.

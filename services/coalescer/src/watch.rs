@@ -101,6 +101,8 @@ pub struct Status {
     pub allocated_bytes: u64,
     /// The budget, bytes.
     pub budget_bytes: u64,
+    /// What the plan says of the streams held now, bytes.
+    pub planned_bytes: u64,
     /// Ledgers of all partitions added up.
     pub ledger: Ledger,
     /// Rows since the worker began, per size, by [`ClosedBy::index`].
@@ -262,6 +264,7 @@ impl Watch {
             export(&self.emitter, seen, core.ledger(), core.counters(), &mut status.rows);
             export_live(&self.emitter, &mut seen.live, core.watch_counters());
         }
+        status.planned_bytes = driver.planned_bytes(status.streams, status.quiet_streams);
         self.gauges(&status);
         self.cell.set(status.clone());
         self.status = status;
@@ -277,6 +280,7 @@ impl Watch {
         metrics.gauge(&names::WATCHED, []).set_count(status.watched);
         metrics.gauge(&names::WATCHED_LIMIT, []).set_count(status.watched_limit);
         metrics.gauge(&names::MEMORY_USED, ["allocated"]).set_count(status.allocated_bytes);
+        metrics.gauge(&names::MEMORY_PLANNED, []).set_count(status.planned_bytes);
         metrics.gauge(&names::MEMORY_BUDGET, []).set_count(status.budget_bytes);
         metrics.gauge(&names::PARTITIONS, ["live"]).set_count(status.live as u64);
         metrics.gauge(&names::PARTITIONS, ["recovering"]).set_count(status.recovering as u64);

@@ -187,6 +187,7 @@ impl Process {
         let edges = gateway::Edges {
             emitter: self.telemetry.emitter().clone(),
             ready: self.ready.clone(),
+            clock: gateway::system_clock(),
             source: Box::new(source),
             histories: vec![Box::new(history)],
             pages: pages::PAGES.to_vec(),

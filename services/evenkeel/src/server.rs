@@ -158,6 +158,7 @@ async fn live(
     let edges = gateway::Edges {
         emitter: emitter.clone(),
         ready,
+        clock: gateway::system_clock(),
         source: Box::new(LocalSource::open(local, config.gateway.partition).map_err(|e| refused(&e))?),
         histories: vec![Box::new(LocalHistory::open(local).map_err(|e| refused(&e))?)],
         pages: pages::PAGES.to_vec(),

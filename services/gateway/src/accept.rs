@@ -6,6 +6,7 @@
 use crate::http::{Body, answer};
 use crate::server::Server;
 use crate::session::{Phase, Upgrade, serve};
+use evenkeel_auth::{HandshakeError, Peer, Tls, Transport};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,7 +15,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Settings of a connection.
@@ -41,17 +42,23 @@ pub(crate) async fn listen(
     mut phase: watch::Receiver<Phase>,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
+    let turns = shared.tls.as_ref().map(Tls::turns);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, turns.as_ref()) => accepted,
         };
-        let Some((stream, permit)) = accepted else { continue };
+        let Some(Accepted { stream, permit, turn }) = accepted else { continue };
         let (shared, phases) = (Arc::clone(&shared), phase.clone());
         connections.spawn(async move {
-            converse(shared, limits, stream, phases).await;
+            let _ = stream.set_nodelay(true); // a frame is one small write; without it, it may wait
+            // Where the system does not know the option, frames wait in the kernel, older than they could be.
+            let _ = SockRef::from(&stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
+            if let Some((transport, peer)) = Box::pin(shake(&shared, stream, turn, phases.clone())).await {
+                converse(shared, limits, (transport, peer), phases).await;
+            }
             drop(permit);
         });
     }
@@ -64,14 +71,26 @@ pub(crate) async fn listen(
     connections.shutdown().await;
 }
 
+/// A connection, its place among `connections-max`, and its turn for a handshake.
+struct Accepted {
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 /// The next connection, once there is room for it. Cancel-safe.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    turns: Option<&Arc<Semaphore>>,
+) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    let turn = match turns {
+        Some(turns) => Some(Arc::clone(turns).acquire_owned().await.ok()?),
+        None => None,
+    };
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, _)) => Some(Accepted { stream, permit, turn }),
         Err(error) => {
             tracing::warn!(%error, "accept failed");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -80,21 +99,41 @@ async fn accept(
     }
 }
 
+/// The handshake, where there is TLS. `None` = there is no connection.
+async fn shake(
+    shared: &Server,
+    stream: TcpStream,
+    turn: Option<OwnedSemaphorePermit>,
+    mut phases: watch::Receiver<Phase>,
+) -> Option<(Transport, Option<Arc<Peer>>)> {
+    let (Some(tls), Some(turn)) = (&shared.tls, turn) else { return Some((Transport::Plain(stream), None)) };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, turn) => shaken,
+        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => return None,
+    };
+    match shaken {
+        Ok((stream, peer)) => Some((Transport::Tls(Box::new(stream)), peer.map(Arc::new))),
+        Err(error) => {
+            shared.meters.handshake_failed(matches!(error, HandshakeError::Slow));
+            tracing::debug!(%error, "no connection");
+            None
+        }
+    }
+}
+
 async fn converse(
     shared: Arc<Server>,
     limits: Limits,
-    stream: TcpStream,
+    (stream, peer): (Transport, Option<Arc<Peer>>),
     mut phases: watch::Receiver<Phase>,
 ) {
-    let _ = stream.set_nodelay(true); // a frame is one small write; without it, it may wait
-    // Where the system does not know the option, frames wait in the kernel, older than they could be.
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
     let upgraded: Arc<Mutex<Option<Upgrade>>> = Arc::default();
     let (slot, edge, waiting) = (Arc::clone(&upgraded), Arc::clone(&shared), phases.clone());
     let service = service_fn(move |mut request| {
         let (slot, edge, phases) = (Arc::clone(&slot), Arc::clone(&edge), waiting.clone());
+        let peer = peer.clone();
         Box::pin(async move {
-            let (response, upgrade) = answer(&edge, &mut request, phases);
+            let (response, upgrade) = answer(&edge, &mut request, peer, phases);
             if upgrade.is_some() {
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
             }

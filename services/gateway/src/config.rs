@@ -5,6 +5,8 @@
 use crate::hall::HallSettings;
 use crate::interest::Manner;
 use crate::protocol::write::Terms;
+use evenkeel_auth::{JwtConfig, KeyMisfit, Sources, TlsConfig};
+use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{PositiveBytes, PositiveMs};
 use evenkeel_fanout::Settings;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 pub struct Config {
     /// Where HTTP is served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The credentials; an empty path = none.
+    pub tokens_file: SecretFile,
     /// The instance's name; empty = its address.
     pub instance: String,
     /// Its partition of `frames`.
@@ -39,6 +43,14 @@ pub struct Config {
     pub topics: Topics,
     /// Totals.
     pub summary: Summary,
+    /// What credentials say beside streams, and when they end.
+    pub credentials: Credentials,
+    /// Signed tokens.
+    pub jwt: JwtConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Files that change.
+    pub reload: Reload,
 }
 
 /// Keys of `[connection]`.
@@ -113,6 +125,24 @@ pub struct Summary {
     pub targets: Vec<String>,
 }
 
+/// Keys of `[credentials]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Credentials {
+    /// The claim of signed tokens with the permissions.
+    pub permissions_claim: String,
+    /// A new credential is asked for so long before the end of the old one.
+    pub refresh_before: PositiveMs,
+}
+
+/// Keys of `[reload]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reload {
+    /// Time between two looks at the files.
+    pub every: PositiveMs,
+}
+
 /// Keys that do not fit together, or a number that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {got}: {why}")]
@@ -123,6 +153,12 @@ pub struct ConfigMisfit {
     pub got: String,
     /// Why that cannot work, and what can.
     pub why: &'static str,
+}
+
+impl From<KeyMisfit> for ConfigMisfit {
+    fn from(KeyMisfit { key, got, why }: KeyMisfit) -> Self {
+        Self { key, got, why }
+    }
 }
 
 fn check(key: &'static str, got: impl ToString, fits: bool, why: &'static str) -> Result<(), ConfigMisfit> {
@@ -171,9 +207,21 @@ impl Config {
         }
         let instance = self.instance.len() <= 200 && !self.instance.chars().any(char::is_control);
         check("instance", &self.instance, instance, "must be at most 200 bytes, without control characters")?;
-        let loopback = self.listen.ip().is_loopback();
-        let why = "without credentials anybody could look at every device: listen on 127.0.0.1, behind a proxy that asks for them";
-        check("listen", self.listen, loopback, why)
+        let claim = &self.credentials.permissions_claim;
+        check("credentials.permissions-claim", claim, !claim.is_empty(), "must name a claim")?;
+        self.jwt.check()?;
+        Ok(self.tls.check()?)
+    }
+
+    /// Where the credentials are.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        let Self { listen, tokens_file, jwt, credentials, .. } = self;
+        Sources { listen: *listen, tokens_file, jwt, permissions_claim: Some(&credentials.permissions_claim) }
+    }
+
+    /// Whether tokens come over a network in clear text.
+    pub(crate) fn tokens_in_clear(&self) -> bool {
+        self.tls.cert_file.as_os_str().is_empty() && !self.listen.ip().is_loopback()
     }
 
     pub(crate) fn hall(&self, instance: &str) -> HallSettings {
@@ -225,7 +273,9 @@ mod tests {
         let config: Config = toml::from_str(DEFAULT_TOML).unwrap();
         assert_eq!(config.check(), Ok(()));
         for (key, value) in [
-            ("listen", "'0.0.0.0:80'"),
+            ("tls.key-file", "'server.key'"),
+            ("jwt.issuer", "'https://issuer.example'"),
+            ("credentials.permissions-claim", "''"),
             ("connections-max", "0"),
             ("origins", "['ops.example']"),
             ("session.tick", "'1ms'"),
@@ -240,7 +290,8 @@ mod tests {
                 None => whole.insert(key.to_owned(), value),
             };
             let misfit = whole.try_into::<Config>().unwrap().check().unwrap_err();
-            assert_eq!(misfit.key, key, "{misfit}");
+            let named = if key == "jwt.issuer" { "jwt.audience" } else { key };
+            assert_eq!(misfit.key, named, "{misfit}");
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Owns: which topic holds what. Never: decides what is published.
 
 use crate::content::{Content, Head, Wire};
-use crate::protocol::name::Name;
 use crate::protocol::write::encode;
 use evenkeel_fanout::{Ask, Encode, Format, TopicId};
 
@@ -13,7 +12,6 @@ pub(crate) struct Contents(Vec<Option<Slot>>);
 
 /// One of them.
 pub(crate) struct Slot {
-    pub(crate) name: Name,
     pub(crate) content: Content,
     /// When something came last, ms since the epoch.
     pub(crate) heard_ms: i64,

@@ -13,7 +13,9 @@ use crate::contents::{Contents, Slot, head_of};
 use crate::interest::{Manner, Watching};
 use crate::protocol::Wish;
 use crate::protocol::name::Name;
+use crate::rights::refusal;
 use crate::source::{Errand, Listing, Question};
+use evenkeel_auth::Credential;
 use evenkeel_fanout::{
     Bucket, Change, Close, ConnectionId, Control, EndReason, Ended, Event, EventLog, Fanout, Kind, Painted,
     Settings, Subscribe, Subscribed, TickReport, TopicId,
@@ -47,16 +49,6 @@ pub(crate) struct HallSettings {
     pub(crate) questions_max: usize,
 }
 
-/// Who may look at what.
-pub(crate) trait Allows {
-    /// Whether the stream may be looked at.
-    fn stream(&self, stream_id: &str) -> bool;
-    /// Whether it is this user, or nobody was asked.
-    fn user(&self, user: &str) -> bool;
-    /// Whether all streams may be looked at, so that totals tell nothing new.
-    fn everything(&self) -> bool;
-}
-
 /// Sums of the hall itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
@@ -70,7 +62,9 @@ pub(crate) struct Sums {
 pub(crate) struct Hall {
     pub(crate) fanout: Fanout,
     contents: Contents,
-    names: BTreeMap<Name, TopicId>,
+    names: BTreeMap<Arc<Name>, TopicId>,
+    /// The other way round.
+    named: BTreeMap<TopicId, Arc<Name>>,
     watching: Watching,
     pub(crate) alerts: Alerts,
     new_topics: Bucket,
@@ -101,6 +95,7 @@ impl Hall {
             fanout: Fanout::new(settings.fanout, now_ms),
             contents: Contents::default(),
             names: BTreeMap::new(),
+            named: BTreeMap::new(),
             watching: Watching::new(settings.manner.clone()),
             alerts: Alerts::new(partitions),
             new_topics: Bucket::new(per_s, burst, now_ms),
@@ -121,12 +116,12 @@ impl Hall {
         &mut self,
         id: ConnectionId,
         wishes: Vec<Wish>,
-        may: &dyn Allows,
+        credential: &Credential,
         now: (u64, i64),
     ) -> Result<Vec<Ended>, Close> {
         let mut ended = Vec::new();
         for wish in wishes {
-            if let Some((reason, message, retry_after_ms)) = self.subscribe_one(id, &wish, may, now)? {
+            if let Some((reason, message, retry_after_ms)) = self.subscribe_one(id, &wish, credential, now)? {
                 self.sums.subscribes_refused += 1;
                 ended.push(Ended { id: wish.id.into(), reason, message, retry_after_ms });
             }
@@ -138,20 +133,14 @@ impl Hall {
         &mut self,
         id: ConnectionId,
         wish: &Wish,
-        may: &dyn Allows,
+        credential: &Credential,
         (now_ms, wall_ms): (u64, i64),
     ) -> Result<Option<(EndReason, String, Option<u64>)>, Close> {
         let Some(name) = Name::parse(&wish.topic) else {
             return Ok(Some((EndReason::UnknownTopic, format!("{} is no topic", wish.topic), None)));
         };
-        let allowed = match &name {
-            Name::Fleet | Name::Devices => may.everything(),
-            Name::Notifications { user } => may.user(user),
-            _ => name.device().is_some_and(|device| may.stream(device)),
-        };
-        if !allowed {
-            let what = name.device().unwrap_or(&wish.topic);
-            return Ok(Some((EndReason::Forbidden, format!("the credential does not cover {what}"), None)));
+        if let Some(why) = refusal(credential, &name) {
+            return Ok(Some((EndReason::Forbidden, why, None)));
         }
         // One name per content, however its parameters were encoded.
         let key = format!("{name:?}");
@@ -190,6 +179,24 @@ impl Hall {
         })
     }
 
+    /// Ends what a connection looks at and its new credential does not cover.
+    pub(crate) fn judge(&mut self, id: ConnectionId, credential: &Credential, now_ms: u64) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for (of, topic) in self.fanout.subscriptions(id) {
+            if let Some(message) = self.named.get(&topic).and_then(|name| refusal(credential, name)) {
+                ended.push(Ended {
+                    id: of.into(),
+                    reason: EndReason::Forbidden,
+                    message,
+                    retry_after_ms: None,
+                });
+            }
+        }
+        let ids: Vec<u64> = ended.iter().map(|ended| ended.id).collect();
+        self.fanout.complete(id, &ids, now_ms);
+        ended
+    }
+
     /// Takes what opened (that is `opened`) and closed.
     fn changes(&mut self, wall_ms: i64, mut opened: Option<Name>) {
         for change in self.fanout.changes() {
@@ -205,8 +212,10 @@ impl Hall {
     }
 
     fn open(&mut self, topic: TopicId, name: Name, wall_ms: i64) {
-        self.names.insert(name.clone(), topic);
-        let content = match &name {
+        let name = Arc::new(name);
+        self.names.insert(Arc::clone(&name), topic);
+        self.named.insert(topic, Arc::clone(&name));
+        let content = match &*name {
             Name::Telemetry { device } => {
                 self.watching.add(device, FrameKind::Telemetry, 0, self.settings.frame_hz, wall_ms);
                 self.ask(device, self.settings.history_size_ms);
@@ -231,14 +240,17 @@ impl Hall {
             }
             Name::Alerts { .. } | Name::Notifications { .. } => return,
         };
-        self.contents.put(topic, Slot { name, content, heard_ms: wall_ms });
+        self.contents.put(topic, Slot { content, heard_ms: wall_ms });
     }
 
     fn close(&mut self, topic: TopicId, wall_ms: i64) {
-        self.names.retain(|_, of| *of != topic);
-        let Some(slot) = self.contents.take(topic) else { return };
-        let Some(device) = slot.name.device() else { return };
-        let (kind, size_ms) = match &slot.name {
+        let Some(name) = self.named.remove(&topic) else { return };
+        self.names.remove(&name);
+        if self.contents.take(topic).is_none() {
+            return; // an event topic: no frames are asked for
+        }
+        let Some(device) = name.device() else { return };
+        let (kind, size_ms) = match &*name {
             Name::Windows { size_ms, .. } => (FrameKind::Windows, *size_ms),
             Name::Status { .. } => (FrameKind::Status, 0),
             _ => (FrameKind::Telemetry, 0),
@@ -383,7 +395,7 @@ impl Hall {
 
     /// Tells every user who looks. (Who may be a user here may look at every stream.)
     fn notify(&mut self, notice: &Notice<'_>, ts: i64, now_ms: u64) {
-        let users = self.names.range(Name::Notifications { user: String::new() }..);
+        let users = self.names.range::<Name, _>(Name::Notifications { user: String::new() }..);
         let topics: Vec<TopicId> = users.map(|(_, topic)| *topic).collect();
         self.notices += 1;
         let event = Event { offset: self.notices, ts, data: both(notice) };
@@ -421,7 +433,7 @@ impl Hall {
 
     /// Says of topics without news that they are stale.
     fn sweep(&mut self, (now_ms, wall_ms): (u64, i64)) {
-        let names: Vec<Name> = self.names.keys().cloned().collect();
+        let names: Vec<Arc<Name>> = self.names.keys().cloned().collect();
         let stale_after_ms = self.settings.stale_after_ms;
         for name in names {
             let Some(slot) = self.names.get(&name).and_then(|topic| self.contents.get_mut(*topic)) else {

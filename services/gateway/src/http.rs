@@ -6,14 +6,15 @@ use crate::server::Server;
 use crate::session::{Phase, Upgrade};
 use crate::sse;
 use bytes::Bytes;
+use evenkeel_auth::{Credential, Peer, Permission};
 use evenkeel_fanout::Format;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HOST, HeaderName, HeaderValue, IF_NONE_MATCH,
-    ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HOST, HeaderName, HeaderValue,
+    IF_NONE_MATCH, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -48,6 +49,7 @@ const LISTED_MAX: usize = 10_000;
 pub(crate) fn answer(
     shared: &Arc<Server>,
     request: &mut Request<Incoming>,
+    peer: Option<Arc<Peer>>,
     phases: watch::Receiver<Phase>,
 ) -> (Response<Body>, Option<Upgrade>) {
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -57,7 +59,7 @@ pub(crate) fn answer(
     }
     let path = request.uri().path().to_owned();
     match path.as_str() {
-        "/v1/live" => match upgrade(shared, request) {
+        "/v1/live" => match upgrade(shared, request, peer) {
             Ok((response, upgrade)) => (response, Some(upgrade)),
             Err(missing) => {
                 let mut refused = text(StatusCode::UPGRADE_REQUIRED, &format!("{missing} is missing\n"));
@@ -68,21 +70,57 @@ pub(crate) fn answer(
         "/v1/live/events" if !same_origin(request.headers(), &shared.origins) => {
             (text(StatusCode::FORBIDDEN, "pages of this origin may not connect; see gateway.origins\n"), None)
         }
-        "/v1/live/events" => (sse::answer(shared, request, phases), None),
-        "/debug/topics" if same_origin(request.headers(), &shared.origins) => (debug(shared), None),
+        "/v1/live/events" => match who(shared, request, peer.as_deref()) {
+            Ok(credential) => (sse::answer(shared, request, credential, phases), None),
+            Err(refused) => (*refused, None),
+        },
+        "/debug/topics" if same_origin(request.headers(), &shared.origins) => {
+            match who(shared, request, peer.as_deref()) {
+                Ok(credential) if credential.may(Permission::Fleet) => (debug(shared), None),
+                Ok(_) => {
+                    let why = "the credential has not the permission `fleet`\n";
+                    (text(StatusCode::FORBIDDEN, why), None)
+                }
+                Err(refused) => (*refused, None),
+            }
+        }
         path => (page(shared, path, request.headers()), None),
     }
+}
+
+/// Who asks; or the answer to somebody unknown.
+fn who(
+    shared: &Server,
+    request: &Request<Incoming>,
+    peer: Option<&Peer>,
+) -> Result<Arc<Credential>, Box<Response<Body>>> {
+    let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    shared.authenticate(header, peer).map_err(|unknown| {
+        let status = match unknown.is_ours() {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::UNAUTHORIZED,
+        };
+        let mut refused = text(status, &format!("{unknown}\n"));
+        let (name, value) = match unknown.is_ours() {
+            true => (RETRY_AFTER, "2"),
+            false => (WWW_AUTHENTICATE, "Bearer"),
+        };
+        refused.headers_mut().insert(name, HeaderValue::from_static(value));
+        Box::new(refused)
+    })
 }
 
 fn upgrade(
     shared: &Server,
     request: &mut Request<Incoming>,
+    peer: Option<Arc<Peer>>,
 ) -> Result<(Response<Body>, Upgrade), &'static str> {
     let headers = request.headers();
     let key = shake(headers)?;
     let format =
         PROTOCOLS.iter().find(|(name, _)| words(headers, SEC_WEBSOCKET_PROTOCOL).any(|word| word == *name));
     let same_origin = same_origin(headers, &shared.origins);
+    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes().into());
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| "a readable key")?;
     let mut response = Response::new(Full::new(Bytes::new()).boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -94,7 +132,7 @@ fn upgrade(
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
     let format = format.map(|(_, format)| *format);
-    Ok((response, Upgrade { on: hyper::upgrade::on(request), format, same_origin }))
+    Ok((response, Upgrade { on: hyper::upgrade::on(request), format, same_origin, authorization, peer }))
 }
 
 fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {

@@ -4,7 +4,7 @@
 //! a topic that nobody looks at; a topic that a credential does not cover.
 //!
 //! Shape: `hall` is everything it holds, without a clock or a socket; `session` and `sse` are a connection's loop,
-//! `feed` the threads that read the log and ask the store, `run` the clock and the tasks. `protocol` is the text of
+//! `rights` what a credential opens, `feed` the threads that read the log and ask the store, `run` the clock and the tasks. `protocol` is the text of
 //! messages, `content` what topics hold. The log and the store come by [`Source`] and [`History`].
 
 mod accept;
@@ -19,15 +19,19 @@ mod http;
 mod interest;
 mod meters;
 mod protocol;
+mod reload;
+mod rights;
 mod run;
 mod server;
 mod session;
 mod source;
 mod sse;
+mod standing;
 mod summary;
 
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use http::Page;
 pub use run::{Edges, Gateway, RunError, StartError};
+pub use server::{Clock, system_clock};
 pub use source::{Arrived, History, Listing, Question, Source, SourceError};
 pub use summary::MetricsText;

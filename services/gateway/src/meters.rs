@@ -1,6 +1,7 @@
 //! What the gateway counts, under the names of telemetry.
 
 use crate::hall::Hall;
+use evenkeel_auth::{Reread, Unknown};
 use evenkeel_fanout::{Figures, Fragment, TickReport};
 use evenkeel_telemetry::names::gateway as names;
 use evenkeel_telemetry::{Counter, Gauge, Histogram, Metrics};
@@ -10,16 +11,27 @@ use std::time::Duration;
 
 const STEPS: [&str; 4] = ["0", "1", "2", "3"];
 /// Close codes that are told apart.
-const CODES: [(u16, &str); 8] = [
+const CODES: [(u16, &str); 10] = [
     (4000, "drained"),
+    (4001, "credential_lapsed"),
     (4002, "silent"),
     (4003, "no_init"),
     (4408, "too_slow"),
     (4499, "server_error"),
     (4500, "protocol"),
+    (4501, "credential_refused"),
     (4503, "origin"),
     (4505, "subprotocol"),
 ];
+
+/// What is read again, as labels, in the order of [`Reread`].
+const REREAD: [(Reread, &str); 3] =
+    [(Reread::Credentials, "credentials"), (Reread::Keys, "keys"), (Reread::Certificate, "certificate")];
+
+/// The label of what is read again.
+pub(crate) fn name_of(what: Reread) -> &'static str {
+    REREAD[what as usize].1
+}
 
 /// Handles made once.
 pub(crate) struct Meters {
@@ -40,6 +52,9 @@ pub(crate) struct Meters {
     questions_dropped: Counter,
     closes: [Counter; CODES.len()],
     unknown: Counter,
+    credentials_refused: [Counter; Unknown::LABELS.len()],
+    handshakes_failed: [Counter; 2],
+    reloads: [[Counter; 2]; REREAD.len()],
     frame_age: Histogram,
     lateness: Histogram,
     merged: Counter,
@@ -67,6 +82,13 @@ impl Meters {
             questions_dropped: metrics.counter(&names::QUESTIONS_DROPPED, []),
             closes: CODES.map(|(_, reason)| metrics.counter(&names::CLOSES, [reason])),
             unknown: metrics.counter(&names::UNKNOWN_MESSAGES, []),
+            credentials_refused: Unknown::LABELS
+                .map(|reason| metrics.counter(&names::CREDENTIALS_REFUSED, [reason])),
+            handshakes_failed: ["failed", "slow"]
+                .map(|reason| metrics.counter(&names::HANDSHAKES_FAILED, [reason])),
+            reloads: REREAD.map(|(_, what)| {
+                ["failed", "good"].map(|outcome| metrics.counter(&names::RELOADS, [what, outcome]))
+            }),
             frame_age: metrics.histogram(&names::FRAME_AGE, []),
             lateness: metrics.histogram(&names::TICK_LATENESS, []),
             merged: metrics.counter(&names::TICKS_MERGED, []),
@@ -85,6 +107,20 @@ impl Meters {
         if let Some(at) = CODES.iter().position(|(of, _)| *of == code) {
             self.closes[at].add(1);
         }
+    }
+
+    /// A client had no good credential.
+    pub(crate) fn credential_refused(&self, unknown: &Unknown) {
+        self.credentials_refused[unknown.label()].add(1);
+    }
+
+    pub(crate) fn handshake_failed(&self, slow: bool) {
+        self.handshakes_failed[usize::from(slow)].add(1);
+    }
+
+    /// A file or URL was read again and had changed, or could not be taken.
+    pub(crate) fn reloaded(&self, what: Reread, good: bool) {
+        self.reloads[what as usize][usize::from(good)].add(1);
     }
 
     pub(crate) fn unknown_message(&self) {

@@ -8,13 +8,15 @@ use crate::feed::{ask_store, read_log};
 use crate::hall::Hall;
 use crate::http::Page;
 use crate::meters::Meters;
-use crate::server::{Server, Timing};
+use crate::reload;
+use crate::server::{Clock, Gate, Server, Timing};
 use crate::session::Phase;
 use crate::source::{Errand, History, Source};
 use crate::summary::{MetricsText, Summaries, fetch};
+use evenkeel_auth::{Auth, AuthError, Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
-use evenkeel_telemetry::Emitter;
+use evenkeel_telemetry::{Emitter, event};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -30,12 +32,26 @@ const BACKLOG: u32 = 4096;
 /// How often what stands is counted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+event! {
+    /// Credentials cross a network that may not be trusted.
+    struct TokensInClear<'a> WARN "gateway.tls.off" "listening beyond loopback without TLS: tokens and frames can be read on the way, unless an ingress in front ends TLS; set tls.cert-file and tls.key-file" {
+        values { listen: &'a str }
+        limit("", 0);
+    }
+}
+
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Keys do not fit together.
     #[error("configuration: gateway.{0}")]
     Config(#[from] ConfigMisfit),
+    /// The credentials.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {listen}: {source}; free the port or set gateway.listen")]
     Listen {
@@ -63,6 +79,8 @@ pub struct Edges {
     pub emitter: Emitter,
     /// Holds while connections are taken.
     pub ready: Condition,
+    /// Judges when credentials end.
+    pub clock: Clock,
     /// The tail of the log.
     pub source: Box<dyn Source>,
     /// The store, one per thread that asks it.
@@ -91,6 +109,8 @@ impl Gateway {
     /// Checks everything that can be wrong, listens, and begins to read the log. Connections wait until [`Self::run`].
     pub async fn new(config: Config, edges: Edges) -> Result<Self, StartError> {
         config.check()?;
+        let auth = Auth::load(config.sources(), (edges.clock)())?;
+        let tls = Tls::load(&config.tls)?;
         let failed = |source| StartError::Listen { listen: config.listen, source };
         let listener = bind(config.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -106,10 +126,12 @@ impl Gateway {
             ping: connection.ping_every.duration(),
             write: connection.write_timeout.duration(),
             drain_spread: config.drain_spread.duration(),
+            refresh_before: config.credentials.refresh_before.duration(),
         };
+        let gate = Gate { auth, tls, wall_ms: edges.clock };
         let meters = Meters::new(edges.emitter.metrics());
         let named = (instance, config.origins.clone(), edges.pages);
-        let shared = Arc::new(Server::new(hall, begun, (config.terms(), timing), named, meters));
+        let shared = Arc::new(Server::new(hall, begun, (config.terms(), timing), named, meters, gate));
         let stop = Arc::new(AtomicBool::new(false));
         let (errands, waiting) = sync_channel(config.topics.questions_max);
         let waiting = Arc::new(Mutex::new(waiting));
@@ -157,6 +179,13 @@ impl Gateway {
         let mut server = tokio::spawn(listen(listener, Arc::clone(&shared), limits, phases));
         let painting = tokio::spawn(paint(Arc::clone(&shared), errands, config.topics.topics_max));
         let summing = tokio::spawn(sum(Arc::clone(&shared), config.summary.clone(), metrics_text));
+        let keys =
+            tokio::spawn(reload::keep_keys(Arc::clone(&shared), config.jwt.clone(), self.emitter.clone()));
+        let every = config.reload.every.duration();
+        let files = tokio::spawn(reload::watch(Arc::clone(&shared), every, self.emitter.clone()));
+        if config.tokens_in_clear() {
+            TokensInClear { listen: &config.listen.to_string() }.emit(&self.emitter);
+        }
         ready.holds();
         tracing::info!(address = %self.address, "gateway serves HTTP");
         let result = tokio::select! {
@@ -178,8 +207,7 @@ impl Gateway {
             let _ = phase.send(Phase::Closing);
             let _ = server.await;
         }
-        painting.abort();
-        summing.abort();
+        [painting, summing, keys, files].iter().for_each(tokio::task::JoinHandle::abort);
         stop.store(true, Ordering::Release);
         // A log or store that blocks for ever is left behind.
         let joined =

@@ -1,9 +1,11 @@
-//! What the tasks and threads of a gateway share: the hall and its lock, who is to be woken, the clock, terms and pages.
+//! What the tasks and threads of a gateway share: the hall and its lock, who is to be woken, the clock, credentials,
+//! terms and pages.
 
-use crate::hall::{Allows, Hall};
+use crate::hall::Hall;
 use crate::http::Page;
 use crate::meters::Meters;
 use crate::protocol::write::Terms;
+use evenkeel_auth::{Auth, Credential, Peer, Tls, Unknown};
 use evenkeel_fanout::{ConnectionId, Format, drain_hint};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,27 @@ pub(crate) struct Server {
     pub(crate) origins: Vec<String>,
     pub(crate) pages: Vec<Page>,
     pub(crate) meters: Meters,
+    pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
+    wall_ms: Clock,
+}
+
+/// The machine's time, ms since the epoch.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The machine's.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        i64::try_from(wall).unwrap_or(i64::MAX)
+    })
+}
+
+/// Who may come, by what way, and the clock that says how long.
+pub(crate) struct Gate {
+    pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) wall_ms: Clock,
 }
 
 /// Times of a connection.
@@ -35,6 +58,8 @@ pub(crate) struct Timing {
     pub(crate) ping: Duration,
     pub(crate) write: Duration,
     pub(crate) drain_spread: Duration,
+    /// How long before its end a new credential is asked for.
+    pub(crate) refresh_before: Duration,
 }
 
 impl Server {
@@ -44,10 +69,26 @@ impl Server {
         (terms, timing): (Terms, Timing),
         (instance, origins, pages): (String, Vec<String>, Vec<Page>),
         meters: Meters,
+        Gate { auth, tls, wall_ms }: Gate,
     ) -> Self {
         let (hall, wakers) = (Mutex::new(hall), Mutex::default());
         let (drained, to_drain) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { hall, wakers, begun, drained, to_drain, terms, timing, instance, origins, pages, meters }
+        Self {
+            hall,
+            wakers,
+            begun,
+            drained,
+            to_drain,
+            terms,
+            timing,
+            instance,
+            origins,
+            pages,
+            meters,
+            auth,
+            tls,
+            wall_ms,
+        }
     }
 
     pub(crate) fn hall(&self) -> MutexGuard<'_, Hall> {
@@ -56,8 +97,28 @@ impl Server {
 
     /// ms of the fan-out's clock, and since the epoch.
     pub(crate) fn now(&self) -> (u64, i64) {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        (self.elapsed_ms(), i64::try_from(wall).unwrap_or(i64::MAX))
+        (self.elapsed_ms(), self.wall_ms())
+    }
+
+    /// ms since the epoch.
+    pub(crate) fn wall_ms(&self) -> i64 {
+        (self.wall_ms)()
+    }
+
+    /// When the wall clock says so, as far as it goes on like this.
+    pub(crate) fn at_wall(&self, ms: i64) -> Instant {
+        Instant::now() + Duration::from_millis(u64::try_from(ms.saturating_sub(self.wall_ms())).unwrap_or(0))
+    }
+
+    /// Whose this `authorization` is, over a connection of this peer.
+    pub(crate) fn authenticate(
+        &self,
+        authorization: Option<&[u8]>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Credential>, Unknown> {
+        self.auth
+            .authenticate(authorization, peer, self.wall_ms())
+            .inspect_err(|unknown| self.meters.credential_refused(unknown))
     }
 
     pub(crate) fn elapsed_ms(&self) -> u64 {
@@ -105,22 +166,5 @@ impl Server {
 
     fn wakers(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Notify>>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whoever reaches a server without credentials, which is on loopback only.
-pub(crate) struct Anyone;
-
-impl Allows for Anyone {
-    fn stream(&self, _: &str) -> bool {
-        true
-    }
-
-    fn user(&self, _: &str) -> bool {
-        true
-    }
-
-    fn everything(&self) -> bool {
-        true
     }
 }

@@ -3,9 +3,10 @@
 //! Owns: the order of its messages, pings, time-outs, the end. Never: holds data: what is to be written is asked of the
 //! hall when the socket has taken the last. While it has not, messages of the client are read all the same.
 
-use crate::hall::Allows;
 use crate::protocol::{Broken, Message, read, write};
-use crate::server::{Anyone, Server};
+use crate::server::Server;
+use crate::standing::{End, Standing};
+use evenkeel_auth::{Credential, Peer, Transport};
 use evenkeel_fanout::{Close, ConnectionId, Control, Format, Painted};
 use futures::{Sink, Stream, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -13,7 +14,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -30,7 +30,7 @@ const GONE: u16 = 1006;
 /// How long after its time in a drain a client is closed.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Transport>;
 
 /// A connection that becomes a WebSocket once its answer 101 is written.
 pub(crate) struct Upgrade {
@@ -38,6 +38,10 @@ pub(crate) struct Upgrade {
     /// `None` = no subprotocol in common: it is closed at once, with the code that says so.
     pub(crate) format: Option<Format>,
     pub(crate) same_origin: bool,
+    /// The header, where the client can set one.
+    pub(crate) authorization: Option<Box<[u8]>>,
+    /// Whose certificate it showed.
+    pub(crate) peer: Option<Arc<Peer>>,
 }
 
 /// How far the shutdown is.
@@ -51,15 +55,12 @@ pub(crate) enum Phase {
     Closing,
 }
 
-/// How it ends: code and reason.
-type End = (u16, String);
-
 /// Serves one connection until its end.
 pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::Receiver<Phase>) {
-    let Upgrade { on, format, same_origin } = upgrade;
+    let Upgrade { on, format, same_origin, authorization, peer } = upgrade;
     let Ok(upgraded) = on.await else { return };
     // The bare stream again, so that HTTP's buffers go.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Transport>>() else { return };
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(0)
@@ -86,7 +87,8 @@ pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::
         notify,
         format,
         socket,
-        viewer: None,
+        standing: Standing::new(authorization, peer),
+        changes: shared.auth.changes(),
         writing: None,
         heard: now,
         pinged: false,
@@ -114,8 +116,10 @@ struct Session {
     notify: Arc<Notify>,
     format: Format,
     socket: Socket,
-    /// Who looks; `None` = it has not said so yet.
-    viewer: Option<Box<dyn Allows + Send + Sync>>,
+    /// Who looks.
+    standing: Standing,
+    /// Told when credentials were taken away.
+    changes: watch::Receiver<u64>,
     /// Something is on its way out since then.
     writing: Option<Instant>,
     heard: Instant,
@@ -132,6 +136,7 @@ enum Happened {
     Read(Option<Result<Ws, Error>>),
     Time,
     Phase(Phase),
+    Credentials,
 }
 
 impl Session {
@@ -158,6 +163,7 @@ impl Session {
                     Some(end) => Err(end),
                     None => Ok(()),
                 },
+                Happened::Credentials => self.standing.check(shared),
                 Happened::Phase(phase) => {
                     known = phase;
                     match phase {
@@ -194,6 +200,7 @@ impl Session {
             () = self.notify.notified(), if !writing => Happened::Woken,
             () = sleep_until(due) => Happened::Time,
             Ok(phase) = phases.wait_for(|phase| *phase > known) => Happened::Phase(*phase),
+            Ok(()) = self.changes.changed() => Happened::Credentials,
         }
     }
 
@@ -202,8 +209,12 @@ impl Session {
         let timing = &shared.timing;
         let silent = self.heard + timing.ping * if self.pinged { 2 } else { 1 };
         let writing = self.writing.map(|since| since + timing.write);
-        let init = self.viewer.is_none().then(|| self.begun + timing.init);
-        [Some(silent), writing, init, self.leave_at].into_iter().flatten().min().unwrap_or(silent)
+        let init = self.standing.credential().is_none().then(|| self.begun + timing.init);
+        [Some(silent), writing, init, self.leave_at, self.standing.due(shared)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(silent)
     }
 
     fn time(&mut self, shared: &Server) -> Option<End> {
@@ -211,18 +222,23 @@ impl Session {
         if self.writing.is_some_and(|since| now >= since + timing.write) {
             return Some((4408, "what was written is not read".into()));
         }
-        if self.viewer.is_none() && now >= self.begun + timing.init {
+        if self.standing.credential().is_none() && now >= self.begun + timing.init {
             return Some((4003, "no connection_init".into()));
         }
         if self.leave_at.is_some_and(|at| now >= at) {
             return Some((4000, "drained".into()));
+        }
+        match self.standing.time(shared) {
+            Err(end) => return Some(end),
+            Ok(Some(wanted)) => return self.say(shared, wanted).err(),
+            Ok(None) => {}
         }
         if self.pinged && now >= self.heard + timing.ping * 2 {
             return Some((4002, "silent".into()));
         }
         if !self.pinged && now >= self.heard + timing.ping {
             self.pinged = true;
-            if self.viewer.is_some() {
+            if self.standing.credential().is_some() {
                 return self.say(shared, Control::Ping).err();
             }
         }
@@ -233,7 +249,7 @@ impl Session {
     fn drain(&mut self, shared: &Server) -> Result<(), End> {
         let wait = shared.drain_turn();
         self.leave_at = Some(Instant::now() + wait + DRAIN_GRACE);
-        if self.viewer.is_none() {
+        if self.standing.credential().is_none() {
             return Err((4000, "drained".into()));
         }
         self.say(
@@ -264,17 +280,22 @@ impl Session {
             _ => return Ok(()),
         };
         let message = read(self.format, bytes).map_err(|Broken(why)| (4500, why))?;
-        let Some(viewer) = &self.viewer else {
+        let Some(credential) = self.standing.credential().cloned() else {
             return match message {
-                Message::Init { client, .. } => {
+                Message::Init { client, token } => {
+                    let ack = self.standing.begin(shared, token)?;
                     tracing::debug!(client, "a session begins");
-                    self.viewer = Some(Box::new(Anyone));
-                    self.say(shared, Control::Ack { expires_in_ms: None })
+                    self.say(shared, ack)
                 }
                 Message::Unknown => Ok(()),
                 _ => Err((4500, "the first message is not connection_init".into())),
             };
         };
+        self.request(message, &credential, shared)
+    }
+
+    /// A message of a session that has begun.
+    fn request(&mut self, message: Message, credential: &Credential, shared: &Server) -> Result<(), End> {
         let (id, now) = (self.guard.id, shared.now());
         let answer = match message {
             Message::Init { .. } => return Err((4500, "connection_init twice".into())),
@@ -285,7 +306,7 @@ impl Session {
                 ));
             }
             Message::Subscribe(wishes) => {
-                let ended = shared.hall().subscribe(id, wishes, &**viewer, now);
+                let ended = shared.hall().subscribe(id, wishes, credential, now);
                 let ended = ended.map_err(|close| end_of(&close))?;
                 (!ended.is_empty()).then_some(Control::Complete(ended))
             }
@@ -299,7 +320,15 @@ impl Session {
                 None
             }
             // Without credentials there is nothing that could run out.
-            Message::Refresh { .. } => None,
+            Message::Refresh { .. } if credential.is_anonymous() => None,
+            Message::Refresh { token } => {
+                let (credential, taken) = self.standing.refresh(shared, &token)?;
+                let ended = shared.hall().judge(id, &credential, now.0);
+                if !ended.is_empty() {
+                    self.say(shared, Control::Complete(ended))?;
+                }
+                Some(taken)
+            }
             Message::Ping => Some(Control::Pong),
             Message::Pong => None,
             Message::Unknown => {

@@ -5,10 +5,11 @@
 
 use crate::http::{Body, text};
 use crate::protocol::Wish;
-use crate::server::{Anyone, Server};
+use crate::server::Server;
 use crate::session::Phase;
 use bytes::Bytes;
-use evenkeel_fanout::{ConnectionId, Control, Format, Fragment, Position};
+use evenkeel_auth::Credential;
+use evenkeel_fanout::{ConnectionId, Control, EndReason, Format, Fragment, Position};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -30,6 +31,9 @@ struct Stream {
     /// Positions by topic, for the event's id.
     positions: BTreeMap<usize, (String, i64)>,
     phases: watch::Receiver<Phase>,
+    /// Whose it is: it ends with the credential.
+    credential: Arc<Credential>,
+    changes: watch::Receiver<u64>,
     began: bool,
 }
 
@@ -43,6 +47,7 @@ impl Drop for Stream {
 pub(crate) fn answer(
     shared: &Arc<Server>,
     request: &Request<Incoming>,
+    credential: Arc<Credential>,
     phases: watch::Receiver<Phase>,
 ) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default();
@@ -59,7 +64,17 @@ pub(crate) fn answer(
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let positions = read_positions(last, topics.len());
     let (id, notify) = shared.connect(Format::Json);
-    let stream = Stream { shared: Arc::clone(shared), id, notify, topics, positions, phases, began: false };
+    let stream = Stream {
+        shared: Arc::clone(shared),
+        id,
+        notify,
+        topics,
+        positions,
+        phases,
+        credential,
+        changes: shared.auth.changes(),
+        began: false,
+    };
     let wishes = stream.topics.iter().enumerate().map(|(n, topic)| Wish {
         id: n as u32 + 1,
         topic: topic.clone(),
@@ -67,12 +82,14 @@ pub(crate) fn answer(
         position: stream.positions.get(&n).map(|(epoch, at)| Position { epoch: epoch.clone(), at: *at }),
     });
     let wishes: Vec<Wish> = wishes.collect();
-    let subscribed = shared.hall().subscribe(id, wishes, &Anyone, shared.now());
+    let subscribed = shared.hall().subscribe(id, wishes, &stream.credential, shared.now());
     match subscribed {
         Ok(ended) if ended.is_empty() => {}
         Ok(ended) => {
+            let forbidden = ended.iter().any(|ended| ended.reason == EndReason::Forbidden);
             let why: Vec<String> = ended.into_iter().map(|ended| ended.message).collect();
-            return text(StatusCode::BAD_REQUEST, &format!("{}\n", why.join("\n")));
+            let status = if forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            return text(status, &format!("{}\n", why.join("\n")));
         }
         Err(close) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{close}\n")),
     }
@@ -96,8 +113,13 @@ impl Stream {
         self.written();
         let silent = Instant::now() + self.shared.timing.ping;
         loop {
+            // A stream cannot be given a new credential: the client comes again with one.
+            self.shared.auth.check(&self.credential, self.shared.wall_ms()).ok()?;
+            let ends = self.credential.expires_at_ms.map(|at_ms| self.shared.at_wall(at_ms));
             tokio::select! {
                 () = self.notify.notified() => {}
+                Ok(()) = self.changes.changed() => continue,
+                () = tokio::time::sleep_until(ends.unwrap_or(silent)), if ends.is_some_and(|at| at < silent) => continue,
                 // A comment, so that proxies do not forget the connection and a gone client is noticed.
                 () = tokio::time::sleep_until(silent) => return Some(Bytes::from_static(b": alive\n\n")),
                 _ = self.phases.wait_for(|phase| *phase >= Phase::Draining) => return None,

@@ -120,8 +120,11 @@ impl Totals {
                     *self.dropped.entry(key).or_default() += value;
                 }
                 "evenkeel_coalescer_watermark_lag_seconds" => self.lag_s = self.lag_s.max(value),
-                "evenkeel_coalescer_memory_budget_bytes" => self.planned += value,
-                "evenkeel_coalescer_memory_used_bytes" => self.accounted += value,
+                "evenkeel_coalescer_memory_planned_bytes" => self.planned += value,
+                // What is allocated holds the state: together they would count it twice.
+                "evenkeel_coalescer_memory_used_bytes" if label(labels, "component") != "allocated" => {
+                    self.accounted += value
+                }
                 "process_memory_usage_bytes" => self.resident += value,
                 "evenkeel_coalescer_tick_jitter_seconds_bucket" => {
                     if let Ok(bound_s) = label(labels, "le").parse::<f64>()
@@ -202,6 +205,11 @@ mod tests {
              evenkeel_coalescer_tick_jitter_seconds_bucket{{le=\"0.001\"}} {}\n\
              evenkeel_coalescer_tick_jitter_seconds_bucket{{le=\"0.01\"}} {}\n\
              evenkeel_coalescer_tick_jitter_seconds_bucket{{le=\"+Inf\"}} {}\n\
+             evenkeel_coalescer_memory_used_bytes{{component=\"state\"}} 700\n\
+             evenkeel_coalescer_memory_used_bytes{{component=\"history\"}} 50\n\
+             evenkeel_coalescer_memory_used_bytes{{component=\"allocated\"}} 900\n\
+             evenkeel_coalescer_memory_planned_bytes 800\n\
+             evenkeel_coalescer_memory_budget_bytes 100000\n\
              process_memory_usage_bytes 1048576\nbroken line\n",
             jitters[0], jitters[1], jitters[2]
         )
@@ -213,6 +221,7 @@ mod tests {
         summaries.make(0, &[text(100, 2, [5, 6, 6]), text(0, 0, [0, 0, 0])]);
         let made = summaries.make(2000, &[text(300, 3, [7, 8, 8]), text(0, 1, [0, 0, 0])]);
         assert_eq!((made.events_per_s, made.streams_active, made.lag_ms), (100.0, 24.0, 1500.0));
+        assert_eq!((made.memory_planned_bytes, made.memory_accounted_bytes), (1600.0, 1500.0));
         assert_eq!(made.dropped, BTreeMap::from([("late".to_owned(), 4.0)]));
         assert_eq!((made.tick_jitter_ms, made.memory_resident_bytes), (1.0, 2_097_152.0));
         let made = summaries.make(4000, &[text(50, 3, [8, 10, 10])]);

@@ -5,8 +5,10 @@
 use crate::config::Config;
 use crate::delivery::Edge;
 use crate::live::Live;
+use crate::meters::Reloaded;
 use crate::recordings::{self, Begun};
-use crate::{jwt, reload};
+use crate::reload;
+use evenkeel_auth::JwtConfig;
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -17,6 +19,24 @@ event! {
         values { listen: &'a str }
         limit("", 0);
     }
+}
+
+event! {
+    /// The issuer's keys could not be fetched: the old ones stay until trust-max.
+    struct KeysFailed<'a> WARN "ingest.keys.failed" "the key set of signed tokens could not be fetched; the last good one stays until jwt.trust-max" {
+        values { why: &'a str }
+        limit("", 10_000);
+    }
+}
+
+async fn keep_keys(edge: Arc<Edge>, config: JwtConfig, emitter: Emitter) {
+    let told = |fetched: Result<(), &str>| {
+        edge.meters.reloaded(Reloaded::Keys, fetched.is_ok());
+        if let Err(why) = fetched {
+            KeysFailed { why }.emit(&emitter);
+        }
+    };
+    edge.auth.keep_keys(&config, &*edge.now_ms, &told).await;
 }
 
 /// Whether tokens come over a network in clear text.
@@ -46,7 +66,7 @@ impl Background {
         if tokens_in_clear(config) {
             TokensInClear { listen: &config.listen.to_string() }.emit(emitter);
         }
-        let keys = jwt::keep(Arc::clone(edge), config.jwt.clone(), emitter.clone());
+        let keys = keep_keys(Arc::clone(edge), config.jwt.clone(), emitter.clone());
         let files = reload::watch(Arc::clone(edge), live, config.reload.every.duration(), emitter.clone());
         let recordings = ingests.map(|begun| tokio::spawn(recordings::keep(Arc::clone(edge), begun)));
         Self([tokio::spawn(keys), tokio::spawn(files)].into_iter().chain(recordings).collect())

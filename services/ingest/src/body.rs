@@ -4,7 +4,6 @@
 //! output in memory beyond what [`Intake::cost_bytes`] says; a step inflates about 64 KiB at most, so a
 //! compression bomb meets its cap, and the budget, long before memory does.
 
-use crate::auth::Credential;
 use crate::collect::{CollectLimits, Collector, Group};
 use crate::container::{BlockLimits, Container};
 use crate::problem::{Kind, Problem};
@@ -13,6 +12,7 @@ pub(crate) use crate::unpack::Encoding;
 use crate::unpack::Unpack;
 use crate::verdict::Rejected;
 use bytes::Bytes;
+use evenkeel_auth::Credential;
 use evenkeel_codec::csv::{Cells, Columns};
 use evenkeel_codec::decode_batch;
 use evenkeel_model::EventBatch;

@@ -6,10 +6,10 @@
 //! An event goes to the newest batch of its (stream, has seq), so their order within a stream is kept; a
 //! batch that would break a limit of the contract is followed by a new one.
 
-use crate::auth::Credential;
 use crate::problem::{Kind, Problem};
 use crate::split::Item;
 use crate::verdict::{Reason, Rejected};
+use evenkeel_auth::Credential;
 use evenkeel_codec::json::{JsonEvent, read_event};
 use evenkeel_model::limits::{BATCH_EVENTS_MAX, FIELDS_MAX, TS_MAX_MS, TS_MIN_MS};
 use evenkeel_model::{EventBatch, FieldColumn};

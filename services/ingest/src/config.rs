@@ -11,6 +11,7 @@ use crate::flush::Flush;
 use crate::ramp::RampLimits;
 pub use crate::settings::{Bridge, Mqtt};
 use crate::ws::WebSocketLimits;
+use evenkeel_auth::{JwtConfig, KeyMisfit, Sources, TlsConfig};
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
 use evenkeel_limits::RetryHint;
@@ -18,10 +19,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-pub mod jwt;
 pub mod quotas;
 pub mod recordings;
-pub mod tls;
 
 /// The service's section in files, variables and `--set`.
 pub const SERVICE: &str = "ingest";
@@ -61,9 +60,9 @@ pub struct Config {
     /// Of this machine, against the log's.
     pub clock: Clock,
     /// Signed tokens.
-    pub jwt: jwt::JwtConfig,
+    pub jwt: JwtConfig,
     /// Certificates.
-    pub tls: tls::TlsConfig,
+    pub tls: TlsConfig,
     /// Files that change.
     pub reload: Reload,
     /// Per tenant.
@@ -178,6 +177,12 @@ pub struct ConfigMisfit {
     pub why: &'static str,
 }
 
+impl From<KeyMisfit> for ConfigMisfit {
+    fn from(KeyMisfit { key, got, why }: KeyMisfit) -> Self {
+        Self { key, got, why }
+    }
+}
+
 /// The least a record may hold: one event with the largest payload and all fields, bytes.
 const RECORD_BYTES_MIN: u64 = 96 * 1024;
 /// hyper's own least read buffer, bytes.
@@ -290,6 +295,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Where the credentials are.
+    pub(crate) fn credentials(&self) -> Sources<'_> {
+        let Self { listen, tokens_file, jwt, .. } = self;
+        Sources { listen: *listen, tokens_file, jwt, permissions_claim: None }
     }
 
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {

@@ -4,7 +4,6 @@
 //! "accepted" before the log has acknowledged every accepted event of the delivery; knows a socket.
 //! A new protocol is a file that turns its frames into [`Share::open`], [`Delivery::take`] and [`Delivery::finish`], and the outcome into its own acknowledgement; CONTRIBUTING.md shows how.
 
-use crate::auth::{Auth, Credential};
 use crate::body::{BodyLimits, Encoding, Format, Intake, Rows};
 use crate::collect::Group;
 use crate::driver::{DeviceAsk, Limit};
@@ -12,10 +11,11 @@ use crate::link::{Link, Ticket};
 use crate::meters::{Meters, Protocol};
 use crate::problem::{Kind, Problem};
 use crate::recordings::Recordings;
-use crate::tls::{Peer, Tls};
 use crate::verdict::{Answered, Counts, Reason, Rejected};
 use crate::ws::WebSocketLimits;
 use bytes::Bytes;
+use evenkeel_auth::{Auth, Credential};
+use evenkeel_auth::{Peer, Tls};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
@@ -73,7 +73,7 @@ impl Edge {
     ) -> Result<Arc<Credential>, Problem> {
         self.auth.authenticate(header, peer, (self.now_ms)()).map_err(|unknown| {
             self.meters.refused(&unknown);
-            unknown.problem(self.link.draw())
+            Problem::of_unknown(&unknown, self.link.draw())
         })
     }
 

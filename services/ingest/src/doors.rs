@@ -3,12 +3,12 @@
 //! Owns: opening them before the service starts, and their common end.
 
 use crate::accept::Phase;
-use crate::auth::Auth;
 use crate::bridge::{self, BridgeSettings, Jitter};
 use crate::config::Config;
 use crate::delivery::Edge;
 use crate::mqtt;
 use crate::run::{StartError, bind};
+use evenkeel_auth::Auth;
 use evenkeel_telemetry::Emitter;
 use futures::future::OptionFuture;
 use std::future::Future;

@@ -7,11 +7,10 @@
 //! Shape: `driver` decides (no clock, no IO), `run` is its loop, `accept`/`http`/`upload` are the edge of HTTP,
 //! `delivery` is what every protocol shares, `ws` the WebSocket, `mqtt` the MQTT server, `bridge` the subscriber of
 //! somebody else's broker, `recordings` the files of devices, `appending` the thread that owns the log's client, `lanes` what waits in front of it. Who
-//! may write is decided by `auth` and `jwt`.
+//! may write is decided by libs/auth.
 
 mod accept;
 pub mod appending;
-mod auth;
 mod background;
 mod body;
 mod bridge;
@@ -24,7 +23,6 @@ mod doors;
 pub mod driver;
 mod flush;
 mod http;
-mod jwt;
 mod lanes;
 mod link;
 mod live;
@@ -38,22 +36,18 @@ mod run;
 mod settings;
 mod split;
 mod stall;
-mod tls;
-mod transport;
 mod unpack;
 mod upload;
 mod verdict;
 mod ws;
 
-pub use auth::AuthError;
 pub use bridge::BridgeError;
 pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
+pub use evenkeel_auth::{AuthError, JwtError, TlsError};
 pub use flush::{Flush, FlushControl, PolicyName, Wish};
 pub use http::{OPENAPI_YAML, PROBLEM_TYPE, ROUTES, Route};
-pub use jwt::JwtError;
 pub use live::Reread;
 pub use problem::{Extent, Kind, Problem};
 pub use recordings::RecordingsError;
 pub use run::{Edges, Ingest, RunError, StartError};
-pub use tls::TlsError;
 pub use verdict::{Counts, Reason, Rejection};

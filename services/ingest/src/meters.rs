@@ -2,11 +2,11 @@
 //!
 //! Owns: the handles. Never: a stream id or a credential's name as a label.
 
-use crate::auth::Unknown;
 use crate::driver::Usage;
 use crate::lanes::MODES;
 use crate::problem::Kind;
 use crate::verdict::{Reason, Rejected};
+use evenkeel_auth::Unknown;
 use evenkeel_flush::Mode;
 use evenkeel_telemetry::names::ingest;
 use evenkeel_telemetry::{Counter, Gauge, Histogram, Metrics};

@@ -4,6 +4,7 @@
 //! the limit that was broken. schemas/http/openapi.yaml lists the same slugs; a test compares them.
 
 use crate::verdict::{Counts, Rejection};
+use evenkeel_auth::Unknown;
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -267,6 +268,17 @@ pub enum Extent {
 }
 
 impl Problem {
+    /// The answer to a request without a credential. `spread` is drawn per client.
+    pub(crate) fn of_unknown(unknown: &Unknown, spread: u64) -> Self {
+        match unknown.is_ours() {
+            true => Self {
+                retry_after_ms: Some(1000 + spread % 4000),
+                ..Self::new(Kind::KeysUnavailable, unknown.to_string())
+            },
+            false => Self::new(Kind::Unauthenticated, unknown.to_string()),
+        }
+    }
+
     /// A refusal that waiting does not cure.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after_ms: None, verdicts: None, extent: None }

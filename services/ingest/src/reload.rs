@@ -6,6 +6,7 @@
 use crate::delivery::Edge;
 use crate::live::Live;
 use crate::meters::Reloaded;
+use evenkeel_auth::Reread;
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,17 +45,14 @@ fn look(edge: &Edge, live: Option<&Live>, emitter: &Emitter) {
     if let Some(live) = live {
         tell(edge, emitter, Reloaded::Configuration, live.look(edge));
     }
-    tell(edge, emitter, Reloaded::Credentials, edge.auth.reload().map_err(|error| error.to_string()));
-    if let Some(jwt) = edge.auth.jwt() {
-        let looked = jwt.reload((edge.now_ms)()).map_err(|error| error.to_string());
-        if looked != Ok(false) {
-            edge.auth.changed();
-        }
-        tell(edge, emitter, Reloaded::Keys, looked);
-    }
-    if let Some(tls) = &edge.tls {
-        tell(edge, emitter, Reloaded::Certificate, tls.reload().map_err(|error| error.to_string()));
-    }
+    evenkeel_auth::look(&edge.auth, edge.tls.as_ref(), (edge.now_ms)(), &mut |what, outcome| {
+        let what = match what {
+            Reread::Credentials => Reloaded::Credentials,
+            Reread::Keys => Reloaded::Keys,
+            Reread::Certificate => Reloaded::Certificate,
+        };
+        tell(edge, emitter, what, outcome);
+    });
 }
 
 fn tell(edge: &Edge, emitter: &Emitter, what: Reloaded, outcome: Result<bool, String>) {

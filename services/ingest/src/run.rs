@@ -5,7 +5,6 @@
 
 use crate::accept::{Phase, serve};
 use crate::appending::{FlushSettings, Job, Outlet};
-use crate::auth::{Auth, AuthError};
 use crate::background::Background;
 use crate::bridge::BridgeError;
 use crate::clock::{ClockCheck, LogTime};
@@ -18,7 +17,8 @@ use crate::link::{Link, Message, Reply};
 use crate::live::{Live, Reread};
 use crate::meters::Meters;
 use crate::recordings::{Begun, Recordings, RecordingsError};
-use crate::tls::{Tls, TlsError};
+use evenkeel_auth::{Auth, AuthError};
+use evenkeel_auth::{Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Condition;
 use evenkeel_seam::{Ack, Appender};
@@ -166,7 +166,7 @@ impl Ingest {
     /// Checks everything that can be wrong and listens. Connections wait until [`Self::run`].
     pub async fn new(config: Config, appender: Box<dyn Appender>, edges: Edges) -> Result<Self, StartError> {
         config.check()?;
-        let auth = Auth::load(&config, (edges.now_ms)())?;
+        let auth = Auth::load(config.credentials(), (edges.now_ms)())?;
         let tls = Tls::load(&config.tls)?;
         if appender.partitions() == 0 {
             return Err(StartError::NoPartitions);

@@ -2,12 +2,12 @@
 //!
 //! Owns: their keys, the checks between them, and what they mean for the modules that serve.
 
-use crate::auth::Credential;
 use crate::bridge::{Backoff, BridgeError, BridgeSettings, Dial};
 use crate::config::{ConfigMisfit, check};
 use crate::mqtt::MqttLimits;
 use crate::mqtt::topic::TopicShape;
 use crate::mqtt::wire::FREE_BYTES;
+use evenkeel_auth::Credential;
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{PositiveBytes, PositiveMs};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A connection whose writes may not wait for ever: a client that never reads its answers, or reads them byte by
 //! byte, is cut.
 
-use crate::transport::Transport;
+use evenkeel_auth::Transport;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;

@@ -3,12 +3,12 @@
 //! Owns: the order of the checks on a head (credential, type, size). Never: keeps a body; its pieces go to
 //! the [`Delivery`] as they come.
 
-use crate::auth::Credential;
 use crate::body::{Encoding, Format, essence};
 use crate::delivery::{Accepted, BATCH_TYPE, CONTAINER_TYPE, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
-use crate::tls::Peer;
+use evenkeel_auth::Credential;
+use evenkeel_auth::Peer;
 use evenkeel_model::check_stream_id;
 use evenkeel_telemetry::TraceContext;
 use http_body_util::BodyExt;

@@ -14,6 +14,8 @@ mod cut;
 mod foreign;
 #[path = "faults/frames.rs"]
 mod frames;
+#[path = "faults/gateway.rs"]
+mod gateway;
 #[path = "faults/load.rs"]
 mod load;
 #[path = "faults/logins.rs"]

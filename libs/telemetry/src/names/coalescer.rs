@@ -15,6 +15,8 @@ crate::metrics! {
         "Events gone from the log before they were read again at a recovery.";
     gauge MEMORY_USED "evenkeel.coalescer.memory.used" "By" ["component"]
         "Accounted bytes of state, by component.";
+    gauge MEMORY_PLANNED "evenkeel.coalescer.memory.planned" "By" []
+        "What `evenkeel plan` says of the streams held now, of the default class: steady state.";
     gauge MEMORY_BUDGET "evenkeel.coalescer.memory.budget" "By" []
         "Bytes of state the process may hold.";
     histogram TICK_DURATION "evenkeel.coalescer.tick.duration" "s" [] (SECONDS)

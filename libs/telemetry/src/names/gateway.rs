@@ -35,6 +35,12 @@ crate::metrics! {
         "Questions for the store that found no room; their charts begin empty.";
     counter CLOSES "evenkeel.gateway.closes" "{connection}" ["reason"]
         "Connections that the server closed, by why.";
+    counter CREDENTIALS_REFUSED "evenkeel.gateway.credentials.refused" "{request}" ["reason"]
+        "Connections and requests without a good credential, by what was wrong with it.";
+    counter HANDSHAKES_FAILED "evenkeel.gateway.handshakes.failed" "{connection}" ["reason"]
+        "TLS handshakes that came to nothing: slow or failed.";
+    counter RELOADS "evenkeel.gateway.reloads" "{reload}" ["what", "outcome"]
+        "Credentials, keys and certificates that were read again because they changed or were due, by whether they could be taken.";
     counter UNKNOWN_MESSAGES "evenkeel.gateway.messages.unknown" "{message}" []
         "Messages of a type that this version does not know.";
     histogram FRAME_AGE "evenkeel.gateway.frame.age" "s" [] (SECONDS)

@@ -30,13 +30,19 @@ pub fn own_seconds() -> f64 {
 /// CPU seconds of the threads that this process has now, to the nanosecond where the kernel keeps that count: for
 /// stretches too short for [`own_seconds`]. A thread that ends takes its share with it.
 pub fn own_seconds_exact() -> f64 {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return own_seconds() };
+    seconds_exact("self")
+}
+
+/// The same of any process.
+pub fn seconds_exact(process: &str) -> f64 {
+    let whole = || seconds(process).unwrap_or(0.0);
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return whole() };
     let of = |thread: fs::DirEntry| -> Option<f64> {
         let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         stat.split_whitespace().next()?.parse::<f64>().ok()
     };
     let nanoseconds: f64 = threads.flatten().filter_map(of).sum();
-    if nanoseconds > 0.0 { nanoseconds / 1e9 } else { own_seconds() }
+    if nanoseconds > 0.0 { nanoseconds / 1e9 } else { whole() }
 }
 
 #[cfg(test)]

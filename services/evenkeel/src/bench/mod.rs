@@ -6,6 +6,7 @@ pub mod core;
 mod cpu;
 mod fleet;
 pub mod flush;
+pub mod gateway;
 pub mod ingest;
 pub mod live;
 mod loader;

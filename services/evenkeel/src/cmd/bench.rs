@@ -18,6 +18,8 @@ pub enum What {
     Flush(Flush),
     /// What an accepted event costs by each protocol, and an idle connection, beside the Collector and Mosquitto
     Ingest(Ingest),
+    /// What a delivery to a screen costs, how old it is in overload, what an idle screen holds; beside nats-server
+    Gateway(Gateway),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
     /// Rows per second of a linear model and of trees, beside pandas with scikit-learn and onnxruntime (a minute)
@@ -129,6 +131,28 @@ pub struct Ingest {
     shown: Shown,
 }
 
+/// How many screens, and where the peer is.
+#[derive(Debug, clap::Args)]
+pub struct Gateway {
+    /// The nats-server of tests/peers/nats/build.sh; without it there is no comparison
+    #[arg(long, value_name = "PROGRAM")]
+    nats: Option<PathBuf>,
+    /// Length of each turn, s
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    seconds: u64,
+    /// Idle connections opened at once
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    idle: usize,
+    /// Be the gateway that is measured, with so many frames a second of each topic
+    #[arg(long, value_name = "HZ", hide = true)]
+    serve: Option<u64>,
+    /// Its topics
+    #[arg(long, value_name = "N", hide = true, default_value_t = 10)]
+    topics: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// Where the contenders are.
 #[derive(Debug, clap::Args)]
 pub struct Spool {
@@ -218,6 +242,7 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
                 .map_err(|e| Failure::new(Exit::Usage, e))?;
             show(&report, &args.shown)
         }
+        What::Gateway(args) => gateway(args),
         What::Spool(args) => {
             let options = bench::spool::Options {
                 program: args.contenders.clone(),
@@ -232,6 +257,22 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
         What::Memory(args) => live(args, bench::live::memory::run),
         What::Recovery(args) => live(args, bench::live::recovery::run),
     }
+}
+
+fn gateway(args: &Gateway) -> Result<Exit, Failure> {
+    if let Some(hz) = args.serve {
+        bench::gateway::serve(args.topics, hz).map_err(|e| Failure::new(Exit::Internal, e))?;
+        return Ok(Exit::Ok);
+    }
+    let options = bench::gateway::Options {
+        nats: args.nats.clone(),
+        seconds: args.seconds.max(1),
+        idle: args.idle.max(1),
+        runs: args.shown.runs.max(1),
+    };
+    let report = bench::gateway::run(&options, &mut |line| eprintln!("{line}"))
+        .map_err(|e| Failure::new(Exit::Internal, e))?;
+    show(&report, &args.shown)
 }
 
 /// A run is a seed, or a block.

@@ -127,16 +127,20 @@ fn tell(line: &str) -> std::io::Result<bool> {
 struct View {
     terminal: Option<ratatui::DefaultTerminal>,
     told_s: u64,
+    told_where: bool,
 }
 
 impl View {
     fn new(live: bool) -> Self {
-        Self { terminal: live.then(ratatui::init), told_s: 0 }
+        Self { terminal: live.then(ratatui::init), told_s: 0, told_where: false }
     }
 
     /// Shows a screen; whether somebody wants to end.
     fn show(&mut self, screen: &Screen) -> std::io::Result<bool> {
         let Some(terminal) = &mut self.terminal else {
+            if !std::mem::replace(&mut self.told_where, true) && tell(&screen.addresses)? {
+                return Ok(true);
+            }
             if screen.elapsed.as_secs() > self.told_s {
                 self.told_s = screen.elapsed.as_secs();
                 return tell(&screen.line());

@@ -1,6 +1,7 @@
 //! What a client may do wrong, and what that does to others: nothing.
 
-use crate::server::{Client, Server, telemetry, wait_for};
+use crate::client::Client;
+use crate::server::{Server, telemetry, wait_for};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -14,7 +15,15 @@ async fn each_breach_has_its_code() {
     assert_eq!(Client::open(at, None, None).await.closed().await, 4505);
     assert_eq!(Client::open(at, Some("mqtt"), None).await.closed().await, 4505);
     assert_eq!(Client::open(at, json, Some("https://evil.example")).await.closed().await, 4503);
-    assert!(Client::open(at, json, Some("https://ops.example")).await.socket.get_ref().peer_addr().is_ok());
+    assert!(
+        Client::open(at, json, Some("https://ops.example"))
+            .await
+            .socket
+            .get_ref()
+            .socket()
+            .peer_addr()
+            .is_ok()
+    );
     let many: Vec<_> = (1..200).map(|id| json!({"id": id, "topic": "fleet/summary"})).collect();
     for (first, then) in [
         (r#"{"type":"ping"}"#.to_owned(), None),
@@ -90,12 +99,12 @@ async fn who_does_not_read_is_slowed_cut_and_costs_the_others_nothing() {
     ];
     let server = Server::start(&sets).await;
     let (mut stuck, mut good) = (Client::json(server.address).await, Client::json(server.address).await);
-    let small = socket2::SockRef::from(stuck.socket.get_ref());
+    let small = socket2::SockRef::from(stuck.socket.get_ref().socket());
     small.set_recv_buffer_size(4096).unwrap();
     stuck.subscribe(1, "device/a/telemetry").await;
     good.subscribe(1, "device/a/telemetry").await;
     server.wait_interest("a", |interest| interest.wants.len() == 1).await;
-    let metric = |name: &str| server.metrics.render().unwrap().lines().any(|line| line.starts_with(name));
+    let metric = |line: &str| server.metric(line);
     let mut seq = 0;
     let until = std::time::Instant::now() + crate::server::DEADLINE;
     // Large frames, until the one that does not read is cut.

@@ -1,6 +1,8 @@
 //! A drain: everybody is told when to come back, one after the other.
 
-use crate::server::{Client, Server};
+use crate::client::Client;
+use crate::server::{Server, wait_for};
+use futures::StreamExt;
 
 #[tokio::test]
 async fn clients_are_sent_away_one_after_the_other() {
@@ -24,5 +26,33 @@ async fn clients_are_sent_away_one_after_the_other() {
     for mut client in stay {
         assert_eq!(client.closed().await, 4000);
     }
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn two_thousand_leave_along_the_promised_line() {
+    const COUNT: u64 = 2000;
+    const SPREAD_MS: u64 = 2000;
+    let server = Server::start(&[("drain-spread", "'2s'")]).await;
+    let opened = (0..COUNT).map(|_| Client::json(server.address));
+    let clients = futures::stream::iter(opened).buffer_unordered(64).collect::<Vec<_>>().await;
+    wait_for("all connections", || server.metric("evenkeel_gateway_connections{rate_step=\"0\"} 2000")).await;
+    server.drain();
+    let told = clients.into_iter().map(|mut client| async move {
+        let hint_ms = client.hear_type("drain").await["retry_after_ms"].as_u64().unwrap();
+        (hint_ms, client)
+    });
+    let mut told: Vec<(u64, Client)> = futures::future::join_all(told).await;
+    // In every tenth of the time a tenth of them come back: no more at once than the others can take.
+    for tenth in 0..10 {
+        let slice = tenth * SPREAD_MS / 10..(tenth + 1) * SPREAD_MS / 10;
+        let count = told.iter().filter(|(hint_ms, _)| slice.contains(hint_ms)).count() as u64;
+        assert_eq!(count, COUNT / 10, "{slice:?}");
+    }
+    // Who stays too long is closed, and none is left.
+    let stay = told.split_off(told.len() / 2);
+    drop(told);
+    let codes = stay.into_iter().map(|(_, mut client)| async move { client.closed().await });
+    assert!(futures::future::join_all(codes).await.into_iter().all(|code| code == 4000));
     server.stopped().await;
 }

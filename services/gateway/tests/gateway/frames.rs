@@ -1,6 +1,7 @@
 //! Frames and events, from the log to a client.
 
-use crate::server::{Client, Server, telemetry, wait_for};
+use crate::client::Client;
+use crate::server::{Server, telemetry, wait_for};
 use evenkeel_model::{
     Alert, AlertAction, AlertCause, AlertSeverity, ClosedBy, FieldStats, StoredRow, WindowRow, WindowSpan,
 };

@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad;
+mod client;
+mod credentials;
 mod drain;
 mod frames;
+mod keys;
 mod server;
+mod slow;
+mod tls;

@@ -1,25 +1,22 @@
-//! A gateway and its clients.
+//! A gateway, with a log and a store that say what the test wants.
 
 use evenkeel_chassis::drain::{Cause, Drain};
 use evenkeel_chassis::health::Health;
 use evenkeel_codec::{encode_alert, encode_frame};
 use evenkeel_gateway::{
     Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Listing, Page, Question, RunError, Source,
-    SourceError,
+    SourceError, StartError, system_clock,
 };
 use evenkeel_model::{Alert, Frame, FrameFlag, FrameKind, Interest, Series, StoredRow};
 use evenkeel_telemetry::{Emitter, Metrics};
-use futures::{SinkExt, StreamExt};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
-use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// No step takes near as long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -84,6 +81,8 @@ pub struct Server {
     pub log: Sender<Said>,
     pub interests: Arc<Mutex<Vec<Interest>>>,
     pub metrics: Metrics,
+    /// How far the gateway's wall clock is ahead, ms.
+    pub ahead_ms: Arc<AtomicI64>,
     drain: Drain,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -94,6 +93,13 @@ impl Server {
     }
 
     pub async fn with(sets: &[(&str, &str)], rows: BTreeMap<String, Vec<StoredRow>>) -> Self {
+        Self::try_with(sets, rows).await.unwrap()
+    }
+
+    pub async fn try_with(
+        sets: &[(&str, &str)],
+        rows: BTreeMap<String, Vec<StoredRow>>,
+    ) -> Result<Self, StartError> {
         let mut whole: toml::Table = DEFAULT_TOML.parse().unwrap();
         for (key, value) in [("listen", "'127.0.0.1:0'"), ("instance", "'g'")].iter().chain(sets) {
             let value = format!("v = {value}").parse::<toml::Table>().unwrap()["v"].clone();
@@ -106,20 +112,25 @@ impl Server {
         let (log, said) = channel();
         let interests = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::new().unwrap();
+        let ahead_ms = Arc::<AtomicI64>::default();
         let page = Page { path: "/index.html", bytes: b"<title>pages</title>", tag: "1" };
         let edges = Edges {
             emitter: Emitter::new(metrics.clone()),
             ready: Health::new(metrics.clone()).condition("gateway"),
+            clock: {
+                let (real, ahead_ms) = (system_clock(), Arc::clone(&ahead_ms));
+                Arc::new(move || real() + ahead_ms.load(Ordering::SeqCst))
+            },
             source: Box::new(Log { said, interests: Arc::clone(&interests), begun: false }),
             histories: vec![Box::new(Store(rows))],
             pages: vec![page],
             metrics_text: None,
         };
-        let gateway = Gateway::new(config, edges).await.unwrap();
+        let gateway = Gateway::new(config, edges).await?;
         let (address, drain) = (gateway.address(), Drain::new(DEADLINE));
         let until = drain.clone();
         let running = tokio::spawn(async move { gateway.run(&until).await });
-        Self { address, log, interests, metrics, drain, running }
+        Ok(Self { address, log, interests, metrics, ahead_ms, drain, running })
     }
 
     pub fn frame(&self, frame: &Frame) {
@@ -152,11 +163,29 @@ impl Server {
         self.running.await.unwrap().unwrap();
     }
 
-    /// The body of a GET.
+    /// Whether a metric's line begins so.
+    pub fn metric(&self, line: &str) -> bool {
+        self.metrics.render().unwrap().lines().any(|of| of.starts_with(line))
+    }
+
+    /// What a metric says; 0 where it says nothing.
+    pub fn value(&self, name: &str) -> f64 {
+        let text = self.metrics.render().unwrap();
+        let of = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        of.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The answer to a GET.
     pub async fn get(&self, path: &str) -> String {
+        self.get_as(path, "").await
+    }
+
+    /// The answer to a GET with a header more.
+    pub async fn get_as(&self, path: &str, header: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        let head =
+            format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{header}connection: close\r\n\r\n", self.address);
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
@@ -171,142 +200,6 @@ pub async fn wait_for(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < until, "{what} did not come within {DEADLINE:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// A client over one socket.
-pub struct Client {
-    pub socket: WebSocketStream<TcpStream>,
-    binary: bool,
-}
-
-impl Client {
-    /// Opens a socket and says nothing.
-    pub async fn open(address: SocketAddr, protocol: Option<&str>, origin: Option<&str>) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let mut request = hyper::Request::get(format!("ws://{address}/v1/live"))
-            .header("host", address.to_string())
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        if let Some(protocol) = protocol {
-            request = request.header("sec-websocket-protocol", protocol);
-        }
-        if let Some(origin) = origin {
-            request = request.header("origin", origin);
-        }
-        // The library refuses an answer without the protocol it offered; the server's close says more.
-        let binary = protocol.is_some_and(|name| name.ends_with("cbor"));
-        match protocol.filter(|name| name.starts_with("evenkeel.")) {
-            Some(_) => {
-                Self { socket: client_async(request.body(()).unwrap(), stream).await.unwrap().0, binary }
-            }
-            None => Self { socket: raw(stream, address, protocol).await, binary },
-        }
-    }
-
-    /// Opens a session.
-    pub async fn connect(address: SocketAddr, protocol: &str) -> Self {
-        let mut client = Self::open(address, Some(protocol), None).await;
-        client.say(json!({"type": "connection_init", "client": "test"})).await;
-        assert_eq!(client.hear().await["type"], "connection_ack");
-        client
-    }
-
-    pub async fn json(address: SocketAddr) -> Self {
-        Self::connect(address, "evenkeel.v1.json").await
-    }
-
-    pub async fn say(&mut self, message: Value) {
-        let message = match self.binary {
-            true => Message::Binary(cbor4ii::serde::to_vec(Vec::new(), &message).unwrap().into()),
-            false => Message::text(message.to_string()),
-        };
-        self.socket.send(message).await.unwrap();
-    }
-
-    pub async fn subscribe(&mut self, id: u32, topic: &str) {
-        self.say(json!({"type": "subscribe", "subscriptions": [{"id": id, "topic": topic, "max_hz": 10}]}))
-            .await;
-    }
-
-    /// The next message, or the close.
-    pub async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
-        loop {
-            let message =
-                tokio::time::timeout(DEADLINE, self.socket.next()).await.expect("a message in time");
-            match message {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Binary(bytes))) => return Ok(cbor4ii::serde::from_slice(&bytes).unwrap()),
-                Some(Ok(Message::Close(frame))) => return Err(frame),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
-            }
-        }
-    }
-
-    pub async fn hear(&mut self) -> Value {
-        self.next().await.expect("a message, not the end")
-    }
-
-    /// The next message of a type; pings are answered.
-    pub async fn hear_type(&mut self, name: &str) -> Value {
-        loop {
-            let message = self.hear().await;
-            if message["type"] == name {
-                return message;
-            }
-            if message["type"] == "ping" {
-                self.say(json!({"type": "pong"})).await;
-            }
-        }
-    }
-
-    /// The next fragment of a subscription.
-    pub async fn fragment(&mut self, id: u32) -> Value {
-        loop {
-            let next = self.hear_type("next").await;
-            let fragments = next["fragments"].as_array().unwrap();
-            if let Some(fragment) = fragments.iter().find(|fragment| fragment["id"] == id) {
-                return fragment.clone();
-            }
-        }
-    }
-
-    /// The code of the close.
-    pub async fn closed(&mut self) -> u16 {
-        loop {
-            match self.next().await {
-                Ok(_) => {}
-                Err(frame) => return frame.map_or(1006, |frame| frame.code.into()),
-            }
-        }
-    }
-}
-
-/// A WebSocket whose handshake nobody checks.
-async fn raw(
-    mut stream: TcpStream,
-    address: SocketAddr,
-    protocol: Option<&str>,
-) -> WebSocketStream<TcpStream> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let offer = protocol.map_or(String::new(), |name| format!("sec-websocket-protocol: {name}\r\n"));
-    let head = format!(
-        "GET /v1/live HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
-    );
-    // Byte by byte: a server that counts on whole heads would fail here.
-    for byte in head.as_bytes() {
-        stream.write_all(&[*byte]).await.unwrap();
-        stream.flush().await.unwrap();
-    }
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await.unwrap());
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
-    WebSocketStream::from_raw_socket(stream, Role::Client, None).await
 }
 
 /// A frame of telemetry with one point.

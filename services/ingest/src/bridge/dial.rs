@@ -1,7 +1,7 @@
 //! The way to the broker: TCP, or TLS over it where a certificate authority is configured.
 
 use super::BridgeError;
-use crate::tls::trust_only;
+use evenkeel_auth::trust_only;
 use openssl::ssl::{SslConnector, SslMethod};
 use std::io;
 use std::path::Path;

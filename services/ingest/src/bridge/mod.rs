@@ -14,12 +14,12 @@ mod dial;
 mod session;
 
 use crate::accept::Phase;
-use crate::auth::Credential;
 use crate::delivery::Edge;
 use crate::meters::Protocol;
 use crate::mqtt::topic::TopicShape;
 pub(crate) use backoff::{Backoff, Jitter};
 pub(crate) use dial::Dial;
+use evenkeel_auth::Credential;
 use evenkeel_chassis::secret::{Secret, SecretError};
 use evenkeel_telemetry::{Emitter, event};
 use session::Ended;

@@ -6,10 +6,10 @@
 use super::MqttLimits;
 use super::reply::{Manners, reason};
 use super::table::{Claim, Session};
-use crate::auth::Credential;
 use crate::delivery::Edge;
 use crate::problem::Kind;
-use crate::tls::Peer;
+use evenkeel_auth::Credential;
+use evenkeel_auth::Peer;
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Packet, Property, ReceiveMaximum,

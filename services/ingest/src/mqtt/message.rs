@@ -3,12 +3,12 @@
 //! Owns: what of a PUBLISH becomes a delivery, and which refusals the same message can outlive.
 
 use super::topic::{TopicShape, format_of};
-use crate::auth::Credential;
 use crate::body::Encoding;
 use crate::delivery::{Accepted, Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
 use bytes::Bytes;
+use evenkeel_auth::Credential;
 use evenkeel_model::check_stream_id;
 use evenkeel_telemetry::TraceContext;
 use mqtt_protocol_core::mqtt::ArcPayload;

@@ -5,14 +5,14 @@
 use super::name::{Facet, RecordingName, RecordingPath};
 use super::receive::{self, Received};
 use super::{Recordings, send};
-use crate::auth::Credential;
 use crate::delivery::{Edge, Share};
 use crate::http::{Reply, Route, percent_decode, respond, whole};
 use crate::problem::{Kind, Problem};
-use crate::tls::Peer;
 use crate::upload::authorize;
 use crate::ws::same_origin;
 use bytes::Bytes;
+use evenkeel_auth::Credential;
+use evenkeel_auth::Peer;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};

@@ -11,12 +11,12 @@ mod message;
 mod session;
 mod valve;
 
-use crate::auth::Credential;
 use crate::delivery::Edge;
 use crate::problem::{Kind, Problem};
-use crate::tls::Peer;
 use crate::upload::authorize;
 use bytes::Bytes;
+use evenkeel_auth::Credential;
+use evenkeel_auth::Peer;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{

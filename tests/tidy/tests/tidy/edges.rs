@@ -17,12 +17,13 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("libs/spool", &[], "buffers bytes, whatever they are"),
     ("libs/telemetry", &[], "names of metrics are its own"),
     ("libs/chassis", &["telemetry"], "logs and /metrics are part of what every service does the same"),
+    ("libs/auth", &["chassis"], "files, units and secrets of the configuration"),
     ("libs/kafka", &["model", "seam", "codec"], "an adapter"),
     ("libs/cql", &["model", "seam", "codec"], "an adapter"),
     ("libs/local", &["model", "seam", "codec"], "an adapter; stores rows in the codec's form"),
     (
         "services/ingest",
-        &["model", "seam", "codec", "limits", "flush", "spool", "chassis", "telemetry"],
+        &["model", "seam", "codec", "limits", "flush", "spool", "auth", "chassis", "telemetry"],
         "a service; recordings are spooled",
     ),
     (
@@ -37,7 +38,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "services/gateway",
-        &["model", "codec", "fanout", "chassis", "telemetry"],
+        &["model", "codec", "fanout", "auth", "chassis", "telemetry"],
         "a service; log and store come by traits of its own, because it reads and keeps nothing",
     ),
     (

@@ -11,7 +11,6 @@
 use super::cut::Shape;
 use super::progress::{Progress, Saved, State};
 use super::{Shown, save};
-use crate::auth::Credential;
 use crate::body::{Encoding, Rows};
 use crate::delivery::{Delivery, Edge, Manner, Share};
 use crate::meters::Protocol;
@@ -21,6 +20,7 @@ use crate::recordings::name::RecordingName;
 use crate::recordings::opened::Opened;
 use crate::recordings::store::Store;
 use crate::verdict::Counts;
+use evenkeel_auth::Credential;
 use evenkeel_spool::SpoolBuffer;
 use std::io::{self, Read};
 use std::sync::{Arc, PoisonError};

@@ -1,31 +1,21 @@
-//! Who may write which streams: tokens and certificates from a file, and JWTs, bound to stream_id patterns.
-//!
-//! Owns: the credentials in force, and what is told to those without. Never: a token in clear after loading (only
-//! its hash is kept), or a server that anybody can reach without credentials.
-//!
-//! `table` is the credentials file, `pattern` what a credential covers; [`crate::jwt`] verifies signed tokens.
+//! The credentials in force: the table of the file, and the keys of signed tokens.
 
-mod pattern;
-mod table;
-
-use crate::config::Config;
+use crate::config::JwtConfig;
+use crate::credential::{Credential, Origin};
 use crate::jwt::{Denied, Jwt, JwtError};
-use crate::problem::{Kind, Problem};
+use crate::table::Table;
 use crate::tls::Peer;
 use evenkeel_chassis::secret::{Secret, SecretError, SecretFile};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use pattern::Pattern;
-pub(crate) use table::Table;
-
 /// Why the credentials are refused at start.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Anybody could write.
+    /// Anybody could come.
     #[error(
-        "listening on {0} without credentials would let anybody write: set `tokens-file` or `jwt.issuer`, or listen on 127.0.0.1"
+        "listening on {0} without credentials would serve anybody: set `tokens-file` or `jwt.issuer`, or listen on 127.0.0.1"
     )]
     OpenToTheWorld(SocketAddr),
     /// The file cannot be read.
@@ -44,9 +34,9 @@ pub enum AuthError {
     Jwt(#[from] JwtError),
 }
 
-/// The credentials of the service.
+/// The credentials of a service.
 #[derive(Debug)]
-pub(crate) struct Auth {
+pub struct Auth {
     /// Nobody is asked for credentials (loopback only).
     open: bool,
     table: RwLock<Arc<Table>>,
@@ -60,56 +50,46 @@ pub(crate) struct Auth {
     changes: watch::Sender<u64>,
 }
 
-/// Somebody who may write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Credential {
-    /// Its name: the tenant, in quotas and messages.
-    pub(crate) name: Arc<str>,
-    pub(crate) streams: Vec<Pattern>,
-    pub(crate) origin: Origin,
-    /// From this arrival time on it is worth nothing, ms since the epoch.
-    pub(crate) expires_at_ms: Option<i64>,
-}
-
-/// Where a credential comes from, and so what may take it away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Nobody was asked.
-    Anonymous,
-    /// The configuration: what comes by a way of our own.
-    Config,
-    /// A token of the file, by its hash.
-    Token([u8; 32]),
-    /// A certificate that the file names.
-    Certificate(String),
-    /// A signed token, and the key that signed it.
-    Jwt { key: [u8; 32] },
-}
-
-/// Why a request has no credential. The metric's label, and the answer.
+/// Why a request has no credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unknown {
+pub enum Unknown {
+    /// Nothing was sent.
     #[error("the authorization header is missing")]
     Missing,
+    /// Another scheme.
     #[error("the authorization header is not `Bearer <token>`")]
     NotBearer,
+    /// A token nobody knows.
     #[error("the token is not known")]
     Token,
+    /// A certificate nobody knows.
     #[error("there is no authorization header, and the client certificate is not known")]
     Certificate,
+    /// A certificate whose time is over.
     #[error("the client certificate has expired")]
     CertificateExpired,
+    /// A signed token that is refused.
     #[error("the token is refused: {0}")]
     Jwt(Denied),
 }
 
 impl Unknown {
     /// Every label of the metric.
-    pub(crate) const LABELS: [&'static str; 6] =
+    pub const LABELS: [&'static str; 6] =
         ["missing", "unknown", "expired", "invalid", "unknown_key", "keys_unavailable"];
 
+    /// Whether its time is over, so that a new one may be good.
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Self::CertificateExpired | Self::Jwt(Denied::Expired { .. }))
+    }
+
+    /// Whether nothing is wrong with the client: it may come again with the same token.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Jwt(Denied::NoKeys))
+    }
+
     /// Its place in [`Self::LABELS`].
-    pub(crate) fn label(&self) -> usize {
+    pub fn label(&self) -> usize {
         match self {
             Self::Missing | Self::NotBearer => 0,
             Self::Token | Self::Certificate => 1,
@@ -119,29 +99,29 @@ impl Unknown {
             Self::Jwt(_) => 3,
         }
     }
+}
 
-    /// The answer. `spread` is drawn per client.
-    pub(crate) fn problem(&self, spread: u64) -> Problem {
-        match self {
-            // Nothing is wrong with the client: it may come again with the same token.
-            Self::Jwt(Denied::NoKeys) => Problem {
-                retry_after_ms: Some(1000 + spread % 4000),
-                ..Problem::new(Kind::KeysUnavailable, self.to_string())
-            },
-            _ => Problem::new(Kind::Unauthenticated, self.to_string()),
-        }
-    }
+/// Where a service's credentials come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The credentials file; an empty path = none.
+    pub tokens_file: &'a SecretFile,
+    /// Signed tokens.
+    pub jwt: &'a JwtConfig,
+    /// Their claim with permissions, where the service has such.
+    pub permissions_claim: Option<&'a str>,
 }
 
 impl Auth {
-    /// Loads the credentials. Without a file (an empty path) and without JWTs everybody may write every stream, so
-    /// `listen` must be loopback.
-    pub(crate) fn load(config: &Config, now_ms: i64) -> Result<Self, AuthError> {
-        let path = config.tokens_file.path();
-        let (listen, from_file) = (config.listen, !path.as_os_str().is_empty());
-        let jwt = Jwt::load(&config.jwt, now_ms)?;
+    /// Loads the credentials. Without a file (an empty path) and without JWTs everybody may everything, so `listen`
+    /// must be loopback.
+    pub fn load(sources: Sources<'_>, now_ms: i64) -> Result<Self, AuthError> {
+        let from_file = !sources.tokens_file.path().as_os_str().is_empty();
+        let jwt = Jwt::load(sources.jwt, sources.permissions_claim, now_ms)?;
         let open = !from_file && jwt.is_none();
-        let file = from_file.then(|| config.tokens_file.clone());
+        let file = from_file.then(|| sources.tokens_file.clone());
         let (table, seen) = match &file {
             Some(file) => {
                 let secret = file.read()?;
@@ -158,12 +138,12 @@ impl Auth {
             anonymous: Credential::anonymous(),
             changes: watch::channel(0).0,
         };
-        auth.may_listen(listen)?;
+        auth.may_listen(sources.listen)?;
         Ok(auth)
     }
 
     /// Whether this address may be served: without credentials nobody else may reach it.
-    pub(crate) fn may_listen(&self, listen: SocketAddr) -> Result<(), AuthError> {
+    pub fn may_listen(&self, listen: SocketAddr) -> Result<(), AuthError> {
         match self.open && !listen.ip().is_loopback() {
             true => Err(AuthError::OpenToTheWorld(listen)),
             false => Ok(()),
@@ -172,7 +152,7 @@ impl Auth {
 
     /// The credential of an `authorization` header at an arrival time; the error says what is wrong with it.
     /// A certificate counts where there is no header.
-    pub(crate) fn authenticate(
+    pub fn authenticate(
         &self,
         header: Option<&[u8]>,
         peer: Option<&Peer>,
@@ -209,7 +189,7 @@ impl Auth {
     }
 
     /// Whether a credential of a connection that lasts is still good; the error is what the client is told.
-    pub(crate) fn check(&self, credential: &Credential, now_ms: i64) -> Result<(), &'static str> {
+    pub fn check(&self, credential: &Credential, now_ms: i64) -> Result<(), &'static str> {
         if credential.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             return Err("the credential has expired");
         }
@@ -222,13 +202,13 @@ impl Auth {
     }
 
     /// Told at each change of the credentials.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Looks at the credentials file; `true` = it had changed and is in force. A broken one changes nothing, and is
     /// told once.
-    pub(crate) fn reload(&self) -> Result<bool, AuthError> {
+    pub fn reload(&self) -> Result<bool, AuthError> {
         let Some(file) = &self.file else { return Ok(false) };
         let read = file.read();
         let hash = hash_of(read.as_ref());
@@ -243,6 +223,16 @@ impl Auth {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         self.changed();
         Ok(true)
+    }
+
+    /// Looks at the file of keys, if there is one; `true` = it had changed and is in force.
+    pub fn reload_keys(&self, now_ms: i64) -> Result<bool, JwtError> {
+        let Some(jwt) = &self.jwt else { return Ok(false) };
+        let looked = jwt.reload(now_ms);
+        if !matches!(looked, Ok(false)) {
+            self.changed();
+        }
+        looked
     }
 
     /// The signed tokens, if there are any.
@@ -273,44 +263,21 @@ fn table_of(file: &SecretFile, text: &Secret) -> Result<Table, AuthError> {
     Table::parse(text.expose()).map_err(|why| AuthError::Format { path, why })
 }
 
-impl Credential {
-    pub(crate) fn anonymous() -> Arc<Self> {
-        let streams = vec![Pattern("*".into())];
-        Arc::new(Self { name: "anonymous".into(), streams, origin: Origin::Anonymous, expires_at_ms: None })
-    }
-
-    /// One of the configuration, for what comes by a way without credentials.
-    pub(crate) fn of_config(name: &str, streams: &[String]) -> Arc<Self> {
-        let streams = streams.iter().cloned().map(Pattern).collect();
-        Arc::new(Self { name: name.into(), streams, origin: Origin::Config, expires_at_ms: None })
-    }
-
-    /// Whether nobody was asked for credentials.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.origin == Origin::Anonymous
-    }
-
-    /// Whether it may write the stream.
-    pub(crate) fn allows(&self, stream_id: &str) -> bool {
-        self.streams.iter().any(|pattern| pattern.matches(stream_id))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::table::tests::FILE;
     use super::*;
-    use crate::config::DEFAULT_TOML;
+    use crate::config::tests::jwt;
+    use crate::table::tests::FILE;
 
-    fn config(listen: &str) -> Config {
-        let mut config: Config = toml::from_str(DEFAULT_TOML).unwrap();
-        config.listen = listen.parse().unwrap();
-        config
+    fn load(listen: &str) -> Result<Auth, AuthError> {
+        let none = JwtConfig { issuer: String::new(), ..jwt() };
+        let (listen, tokens_file) = (listen.parse().unwrap(), &SecretFile::new(""));
+        Auth::load(Sources { listen, tokens_file, jwt: &none, permissions_claim: None }, 0)
     }
 
     #[test]
     fn a_token_opens_its_streams_only() {
-        let mut auth = Auth::load(&config("127.0.0.1:0"), 0).unwrap();
+        let mut auth = load("127.0.0.1:0").unwrap();
         auth.open = false;
         auth.table = RwLock::new(Arc::new(Table::parse(FILE).unwrap()));
         let credential = auth.authenticate(Some(b"bearer wearables-0123456789"), None, 0).unwrap();
@@ -325,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_has_expired_or_was_taken_away_is_told_apart() {
-        let auth = Auth::load(&config("127.0.0.1:0"), 0).unwrap();
+        let auth = load("127.0.0.1:0").unwrap();
         let table = Table::parse(FILE).unwrap();
         let mut credential = Credential::clone(table.by_token(b"wearables-0123456789").unwrap());
         assert_eq!(auth.check(&credential, 0), Err("the credential was withdrawn"));
@@ -336,9 +303,9 @@ mod tests {
 
     #[test]
     fn no_credentials_only_on_loopback() {
-        let open = Auth::load(&config("127.0.0.1:0"), 0).unwrap();
+        let open = load("127.0.0.1:0").unwrap();
         assert!(open.authenticate(None, None, 0).unwrap().allows("anything"));
-        let refused = Auth::load(&config("0.0.0.0:8080"), 0).unwrap_err();
+        let refused = load("0.0.0.0:8080").unwrap_err();
         assert!(refused.to_string().contains("set `tokens-file`"), "{refused}");
     }
 }

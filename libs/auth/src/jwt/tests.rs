@@ -1,21 +1,13 @@
-//! What a token must be, claim by claim; signatures over real sockets are in tests/ingest/jwt.rs.
+//! What a token must be, claim by claim; signatures over real sockets are in the services' tests.
 
 use super::*;
-use crate::config::{Config, DEFAULT_TOML};
+use crate::config::tests::jwt as config;
 use serde_json::json;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-fn config() -> JwtConfig {
-    let mut config = toml::from_str::<Config>(DEFAULT_TOML).unwrap().jwt;
-    config.issuer = "https://issuer.example".into();
-    config.audience = "evenkeel".into();
-    config.jwks_url = "https://issuer.example/keys".into();
-    config
-}
-
 fn jwt() -> Jwt {
-    Jwt::load(&config(), NOW_MS).unwrap().unwrap()
+    Jwt::load(&config(), Some("permissions"), NOW_MS).unwrap().unwrap()
 }
 
 fn judge(claims: Value) -> Result<Credential, String> {
@@ -61,6 +53,21 @@ fn streams_are_a_list_or_a_text_and_bounded() {
 }
 
 #[test]
+fn permissions_are_a_list_or_a_text_and_others_are_passed_over() {
+    let with = |permissions: Value| {
+        let claims = json!({"sub": "a", "streams": "*", "permissions": permissions, "exp": 1e12});
+        judge(claims).unwrap().permissions.into_iter().collect::<Vec<_>>()
+    };
+    for both in [json!(["alerts", "fleet", "billing", 7]), json!("fleet billing alerts")] {
+        assert_eq!(with(both), [Permission::Fleet, Permission::Alerts]);
+    }
+    for none in [Value::Null, json!([]), json!(7), json!("Fleet")] {
+        assert_eq!(with(none), []);
+    }
+    assert_eq!(judge(json!({"sub": "a", "streams": "*", "exp": 1e12})).unwrap().permissions, BTreeSet::new());
+}
+
+#[test]
 fn the_tenant_must_have_a_name() {
     for sub in [json!(""), json!(7), json!("a\nb"), json!("a".repeat(257))] {
         let denied = judge(json!({"sub": sub, "streams": "*", "exp": 1e12})).unwrap_err();
@@ -92,7 +99,7 @@ fn a_key_file_that_stays_keeps_its_keys_young_and_one_that_breaks_does_not() {
     };
     std::fs::write(&path, key("a")).unwrap();
     let config = JwtConfig { jwks_file: path.clone(), jwks_url: String::new(), ..config() };
-    let jwt = Jwt::load(&config, 0).unwrap().unwrap();
+    let jwt = Jwt::load(&config, None, 0).unwrap().unwrap();
     let day_ms = 86_400_000;
     assert!(!jwt.reload(day_ms).unwrap());
     assert!(jwt.held(2 * day_ms).is_some());
@@ -109,7 +116,8 @@ fn remembered_tokens_are_bounded_and_expire() {
     let mut known = Known { tokens: BTreeMap::new(), tokens_max: 3, swept_ms: i64::MIN };
     let credential = |expires_at_ms| {
         let origin = Origin::Jwt { key: [0; 32] };
-        Arc::new(Credential { name: "a".into(), streams: vec![], origin, expires_at_ms: Some(expires_at_ms) })
+        let (name, streams, permissions) = ("a".into(), vec![], BTreeSet::new());
+        Arc::new(Credential { name, streams, permissions, origin, expires_at_ms: Some(expires_at_ms) })
     };
     for n in 0..10u8 {
         known.put([n; 32], &credential(100), 0);

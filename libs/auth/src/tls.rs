@@ -6,7 +6,7 @@
 //! counts its own time only.
 //! It is OpenSSL, because librdkafka and the CQL driver bring it anyway and deny.toml wants one TLS library.
 
-use crate::config::tls::{ClientCertificates, TlsConfig};
+use crate::config::{ClientCertificates, TlsConfig};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -60,27 +60,30 @@ pub enum TlsError {
 
 /// Why a client has no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub enum HandshakeError {
+    /// The client took too long.
     #[error("the handshake was not complete within tls.handshake-timeout")]
     Slow,
+    /// The two did not agree.
     #[error("the handshake failed: {0}")]
     Failed(#[from] openssl::ssl::Error),
+    /// OpenSSL refuses to begin.
     #[error("the handshake could not begin: {0}")]
     Setup(#[from] ErrorStack),
 }
 
 /// Who a client's certificate says it is; an authority of `client-ca-file` has signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// URIs and DNS names of the SAN, then the subject's CN: the order in which a credential is looked for.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// When the certificate expires, ms since the epoch.
-    pub(crate) expires_at_ms: i64,
+    pub expires_at_ms: i64,
 }
 
 /// A listener's TLS. Shared by all of them.
 #[derive(Debug)]
-pub(crate) struct Tls {
+pub struct Tls {
     config: TlsConfig,
     context: RwLock<SslContext>,
     /// What the files held when they were last looked at, good or not.
@@ -90,7 +93,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// `None` while `cert-file` is empty.
-    pub(crate) fn load(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
+    pub fn load(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
         if config.cert_file.as_os_str().is_empty() {
             return Ok(None);
         }
@@ -105,12 +108,12 @@ impl Tls {
 
     /// The turns of one listener: one is taken before a connection is accepted. Each listener has its own, because an
     /// idle one keeps a turn at hand.
-    pub(crate) fn turns(&self) -> Arc<Semaphore> {
+    pub fn turns(&self) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(self.config.handshakes_max))
     }
 
     /// Shakes hands.
-    pub(crate) async fn accept(
+    pub async fn accept(
         &self,
         stream: TcpStream,
         turn: OwnedSemaphorePermit,
@@ -128,7 +131,7 @@ impl Tls {
 
     /// Looks at the files; `true` = they had changed and are in force for new connections. What cannot be used
     /// changes nothing, and is told once.
-    pub(crate) fn reload(&self) -> Result<bool, TlsError> {
+    pub fn reload(&self) -> Result<bool, TlsError> {
         let read = Files::read(&self.config);
         let hash = match &read {
             Ok(files) => files.hash(),
@@ -146,7 +149,7 @@ impl Tls {
 }
 
 /// Makes a client trust the authorities of this file and nobody else: the builder comes with those of the machine.
-pub(crate) fn trust_only(connector: &mut SslConnectorBuilder, ca_file: &Path) -> Result<(), ErrorStack> {
+pub fn trust_only(connector: &mut SslConnectorBuilder, ca_file: &Path) -> Result<(), ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     let lookup = store.add_lookup(X509Lookup::file())?;
     lookup.load_cert_file(ca_file, SslFiletype::PEM)?;

@@ -1,11 +1,11 @@
-//! The credentials file: who may write which streams, by token or by client certificate.
+//! The credentials file: who may what, by token or by client certificate.
 //!
 //! Owns: the parsed file. Never: a token in clear after parsing (only its hash is kept).
 
-use super::pattern::Pattern;
-use super::{Credential, Origin};
+use crate::credential::{Credential, Origin, Permission};
+use crate::pattern::Pattern;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Shortest token, bytes: 16 random bytes in hex are 32.
@@ -32,6 +32,8 @@ struct Entry {
     token: Option<String>,
     certificate: Option<String>,
     streams: Vec<String>,
+    #[serde(default)]
+    permissions: Vec<String>,
 }
 
 impl Table {
@@ -52,14 +54,24 @@ impl Table {
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), String> {
-        let Entry { name, token, certificate, streams } = entry;
+        let Entry { name, token, certificate, streams, permissions } = entry;
         let wrong = |why: &str| Err(format!("credential {name:?}: {why}"));
         if streams.is_empty() {
             return wrong("`streams` is empty; list at least one pattern");
         }
-        let streams: Vec<Pattern> = streams.into_iter().map(Pattern).collect();
+        let streams: Vec<Pattern> = streams.into_iter().map(Pattern::new).collect();
+        let mut granted = BTreeSet::new();
+        for permission in &permissions {
+            match Permission::named(permission) {
+                Some(permission) => granted.insert(permission),
+                None => return wrong(&format!("the permission {permission:?} is neither fleet nor alerts")),
+            };
+        }
         let shared: Arc<str> = name.as_str().into();
-        let credential = |origin| Arc::new(Credential { name: shared, streams, origin, expires_at_ms: None });
+        let credential = |origin| {
+            let permissions = granted;
+            Arc::new(Credential { name: shared, streams, permissions, origin, expires_at_ms: None })
+        };
         match (token, certificate) {
             (Some(token), None) => {
                 if token.len() < TOKEN_BYTES_MIN {
@@ -103,16 +115,20 @@ impl Table {
             Origin::Certificate(name) => self.certificates.get(name),
             Origin::Anonymous | Origin::Config | Origin::Jwt { .. } => None,
         };
-        now.is_some_and(|now| now.name == credential.name && now.streams == credential.streams)
+        now.is_some_and(|now| {
+            now.name == credential.name
+                && now.streams == credential.streams
+                && now.permissions == credential.permissions
+        })
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A credentials file.
-    pub(in crate::auth) const FILE: &str = r#"
+    pub(crate) const FILE: &str = r#"
         [[credential]]
         name = "wearables"
         token = "wearables-0123456789"
@@ -127,6 +143,7 @@ pub(super) mod tests {
             (&FILE.replace(r#""imu/*", "app/?""#, ""), "`streams` is empty"),
             (&format!("{FILE}{FILE}"), "the same token"),
             (&FILE.replace("name", "nome"), "unknown field"),
+            (&format!("{FILE}permissions = ['flet']"), "neither fleet nor alerts"),
             (&format!("{FILE}certificate = 'a'"), "exactly one of"),
             (
                 &FILE.replace("token", "certificate").replace("wearables-0123456789", ""),
@@ -143,7 +160,8 @@ pub(super) mod tests {
         let before = Table::parse(FILE).unwrap();
         let credential = Arc::clone(before.by_token(b"wearables-0123456789").unwrap());
         assert!(before.holds(&credential));
-        for change in [FILE.replace("app/?", "app/*"), FILE.replace("0123456789", "9876543210")] {
+        let more = format!("{FILE}permissions = ['fleet']");
+        for change in [FILE.replace("app/?", "app/*"), FILE.replace("0123456789", "9876543210"), more] {
             assert!(!Table::parse(&change).unwrap().holds(&credential), "{change}");
         }
     }

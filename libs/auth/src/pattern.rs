@@ -2,11 +2,21 @@
 
 /// A stream_id pattern: `*` stands for any run of characters (also `/`), `?` for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(pub(crate) String);
+pub struct Pattern(String);
 
 impl Pattern {
-    /// Linear in practice, at worst pattern × text: it only ever backs up to the last `*`.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    /// A pattern of this text; every text is one.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether it covers every text.
+    pub fn is_everything(&self) -> bool {
+        !self.0.is_empty() && self.0.chars().all(|c| c == '*')
+    }
+
+    /// Whether the text is covered. Linear in practice, at worst pattern × text: it only ever backs up to the last `*`.
+    pub fn matches(&self, text: &str) -> bool {
         let pattern: Vec<char> = self.0.chars().collect();
         let text: Vec<char> = text.chars().collect();
         let (mut p, mut t) = (0, 0);
@@ -53,7 +63,7 @@ mod tests {
             ("", "", true),
             ("a**", "a", true),
         ] {
-            assert_eq!(Pattern(pattern.into()).matches(text), want, "{pattern} {text}");
+            assert_eq!(Pattern::new(pattern).matches(text), want, "{pattern} {text}");
         }
     }
 }

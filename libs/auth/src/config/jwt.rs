@@ -1,6 +1,6 @@
 //! Keys of `[jwt]`, and the checks between them.
 
-use super::ConfigMisfit;
+use super::KeyMisfit;
 use evenkeel_chassis::units::{Ms, PositiveMs};
 use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
@@ -42,11 +42,11 @@ pub struct JwtConfig {
 
 impl JwtConfig {
     /// Checks what a single key's type cannot.
-    pub(super) fn check(&self) -> Result<(), ConfigMisfit> {
+    pub fn check(&self) -> Result<(), KeyMisfit> {
         if self.issuer.is_empty() {
             return Ok(());
         }
-        let misfit = |key, got: &str, why| Err(ConfigMisfit { key, got: format!("{got:?}"), why });
+        let misfit = |key, got: &str, why| Err(KeyMisfit { key, got: format!("{got:?}"), why });
         if self.audience.is_empty() {
             let why = "must name this service: a token for somebody else would be taken";
             return misfit("jwt.audience", "", why);
@@ -91,13 +91,10 @@ fn trustworthy(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, DEFAULT_TOML};
+    use crate::config::tests::jwt;
 
     fn with(change: impl FnOnce(&mut JwtConfig)) -> Result<(), &'static str> {
-        let mut config = toml::from_str::<Config>(DEFAULT_TOML).unwrap().jwt;
-        config.issuer = "https://issuer.example".into();
-        config.audience = "evenkeel".into();
-        config.jwks_url = "https://issuer.example/keys".into();
+        let mut config = jwt();
         change(&mut config);
         config.check().map_err(|misfit| misfit.key)
     }

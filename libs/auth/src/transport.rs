@@ -9,10 +9,21 @@ use tokio_openssl::SslStream;
 
 /// One accepted connection.
 #[derive(Debug)]
-pub(crate) enum Transport {
+pub enum Transport {
+    /// In clear.
     Plain(TcpStream),
-    /// In a box: the state of TLS is several times a socket's.
+    /// In TLS, in a box: the state of TLS is several times a socket's.
     Tls(Box<SslStream<TcpStream>>),
+}
+
+impl Transport {
+    /// The socket below.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
 }
 
 impl AsyncRead for Transport {

@@ -1,6 +1,6 @@
 //! Keys of `[tls]`, and the checks between them.
 
-use super::ConfigMisfit;
+use super::KeyMisfit;
 use evenkeel_chassis::units::PositiveMs;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -37,8 +37,8 @@ pub enum ClientCertificates {
 
 impl TlsConfig {
     /// Checks what a single key's type cannot.
-    pub(super) fn check(&self) -> Result<(), ConfigMisfit> {
-        let misfit = |key, got: String, why| Err(ConfigMisfit { key, got, why });
+    pub fn check(&self) -> Result<(), KeyMisfit> {
+        let misfit = |key, got: String, why| Err(KeyMisfit { key, got, why });
         let empty = |path: &PathBuf| path.as_os_str().is_empty();
         if empty(&self.cert_file) != empty(&self.key_file) {
             let why = "set both tls.cert-file and tls.key-file, or neither";

@@ -4,21 +4,10 @@
 //! that fails is repeated after twice the wait before it, up to `refresh`; meanwhile the last good keys stay.
 
 use super::fetch::{Source, fetch};
-use crate::config::jwt::JwtConfig;
-use crate::delivery::Edge;
-use crate::meters::Reloaded;
-use evenkeel_telemetry::{Emitter, event};
-use std::sync::Arc;
+use crate::auth::Auth;
+use crate::config::JwtConfig;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-
-event! {
-    /// The issuer's keys could not be fetched: the old ones stay until trust-max.
-    struct KeysFailed<'a> WARN "ingest.keys.failed" "the key set of signed tokens could not be fetched; the last good one stays until jwt.trust-max" {
-        values { why: &'a str }
-        limit("", 10_000);
-    }
-}
 
 /// When to fetch, ms on a clock that never goes back.
 #[derive(Debug)]
@@ -58,31 +47,36 @@ impl Schedule {
     }
 }
 
-/// Keeps the key set of a URL fresh, for ever. Cancel-safe.
-pub(crate) async fn keep(edge: Arc<Edge>, config: JwtConfig, emitter: Emitter) {
-    let Some(jwt) = edge.auth.jwt() else { return };
-    let Some(source) = Source::of(&config) else { return };
-    let begun = Instant::now();
-    let mut schedule = Schedule::new(config.refresh.ms(), config.refresh_min.ms());
-    loop {
-        tokio::select! {
-            () = sleep_until(begun + Duration::from_millis(schedule.due_ms())) => {}
-            () = jwt.wanted.notified() => {
-                schedule.wanted();
-                continue;
+impl Auth {
+    /// Keeps the key set of a URL fresh, for ever; returns at once where there is none. Each fetch is `told`: that it was
+    /// good, or why it was not. Cancel-safe.
+    pub async fn keep_keys(
+        &self,
+        config: &JwtConfig,
+        now_ms: &(dyn Fn() -> i64 + Send + Sync),
+        told: &(dyn Fn(Result<(), &str>) + Send + Sync),
+    ) {
+        let Some(jwt) = self.jwt() else { return };
+        let Some(source) = Source::of(config) else { return };
+        let begun = Instant::now();
+        let mut schedule = Schedule::new(config.refresh.ms(), config.refresh_min.ms());
+        loop {
+            tokio::select! {
+                () = sleep_until(begun + Duration::from_millis(schedule.due_ms())) => {}
+                () = jwt.wanted.notified() => {
+                    schedule.wanted();
+                    continue;
+                }
             }
+            let outcome = match fetch(&source).await {
+                Ok(text) => jwt.replace(&text, now_ms()).map_err(|why| format!("the key set {why}")),
+                Err(error) => Err(error.to_string()),
+            };
+            told(outcome.as_ref().map(|_| ()).map_err(String::as_str));
+            self.changed();
+            let now_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            schedule.fetched(now_ms, outcome.is_ok());
         }
-        let outcome = match fetch(&source).await {
-            Ok(text) => jwt.replace(&text, (edge.now_ms)()).map_err(|why| format!("the key set {why}")),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = &outcome {
-            KeysFailed { why }.emit(&emitter);
-        }
-        edge.meters.reloaded(Reloaded::Keys, outcome.is_ok());
-        edge.auth.changed();
-        let now_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        schedule.fetched(now_ms, outcome.is_ok());
     }
 }
 

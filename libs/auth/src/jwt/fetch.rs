@@ -5,7 +5,7 @@
 //! change that answer could sign tokens.
 
 use super::keys::KEYS_BYTES_MAX;
-use crate::config::jwt::JwtConfig;
+use crate::config::JwtConfig;
 use crate::tls::trust_only;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};

@@ -12,20 +12,19 @@ mod fetch;
 mod keys;
 mod refresh;
 
-use crate::auth::{Credential, Origin, Pattern};
-use crate::config::jwt::JwtConfig;
+use crate::config::JwtConfig;
+use crate::credential::{Credential, Origin, Permission};
+use crate::pattern::Pattern;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use keys::KeySet;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
-
-pub(crate) use refresh::keep;
 
 /// Most stream_id patterns of a token.
 const PATTERNS_MAX: usize = 64;
@@ -55,29 +54,57 @@ pub enum JwtError {
 
 /// Why a token is refused. Never names a part of it but a claim's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
+pub enum Denied {
+    /// No JWT.
     #[error("it is no JWT of three parts in base64url with a header that names one of {allowed}")]
-    Unreadable { allowed: Arc<str> },
+    Unreadable {
+        /// The algorithms of the configuration.
+        allowed: Arc<str>,
+    },
+    /// Signed by an algorithm that is not taken.
     #[error("its algorithm is none of {allowed}")]
-    Algorithm { allowed: Arc<str> },
+    Algorithm {
+        /// The algorithms of the configuration.
+        allowed: Arc<str>,
+    },
+    /// Extensions that must be understood.
     #[error("its header has critical extensions, which are not understood here")]
     Critical,
+    /// There are no keys, or they are too old.
     #[error("the keys of the issuer are not at hand; the server is fetching them")]
     NoKeys,
+    /// The key it names is not there.
     #[error("it is signed with a key that the issuer's key set does not have")]
     UnknownKey,
+    /// The signature is another.
     #[error("its signature is wrong")]
     Signature,
+    /// Its time is over.
     #[error("it expired {ago_s} s ago")]
-    Expired { ago_s: i64 },
+    Expired {
+        /// s.
+        ago_s: i64,
+    },
+    /// Its time is to come.
     #[error("it is not valid yet, for another {in_s} s")]
-    NotYet { in_s: i64 },
+    NotYet {
+        /// s.
+        in_s: i64,
+    },
+    /// Of somebody else.
     #[error("its issuer (iss) is another")]
     Issuer,
+    /// For somebody else.
     #[error("it is for another audience (aud)")]
     Audience,
+    /// A claim is missing or wrong.
     #[error("its claim `{name}` {what}")]
-    Claim { name: String, what: &'static str },
+    Claim {
+        /// The claim.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
 }
 
 /// The signed tokens of one issuer.
@@ -113,11 +140,17 @@ struct Rules {
     trust_max_ms: i64,
     streams_claim: String,
     tenant_claim: String,
+    /// `None` = this service has no permissions.
+    permissions_claim: Option<String>,
 }
 
 impl Jwt {
     /// `None` while `issuer` is empty. A key file must be readable; a URL may be away at the start.
-    pub(crate) fn load(config: &JwtConfig, now_ms: i64) -> Result<Option<Self>, JwtError> {
+    pub(crate) fn load(
+        config: &JwtConfig,
+        permissions_claim: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Option<Self>, JwtError> {
         if config.issuer.is_empty() {
             return Ok(None);
         }
@@ -137,6 +170,7 @@ impl Jwt {
                 trust_max_ms: ms(config.trust_max.ms()),
                 streams_claim: config.streams_claim.clone(),
                 tenant_claim: config.tenant_claim.clone(),
+                permissions_claim: permissions_claim.map(str::to_owned),
             },
             keys: RwLock::new(None),
             file: (!config.jwks_file.as_os_str().is_empty()).then(|| config.jwks_file.clone()),
@@ -291,8 +325,25 @@ impl Rules {
         }
         let streams =
             patterns(claims.get(&self.streams_claim)).map_err(|what| wrong(&self.streams_claim, what))?;
-        let origin = Origin::Jwt { key };
-        Ok(Credential { name: name.into(), streams, origin, expires_at_ms: Some(expires_at_ms) })
+        let permissions = self.permissions_claim.as_ref().and_then(|claim| claims.get(claim));
+        Ok(Credential {
+            name: name.into(),
+            streams,
+            permissions: granted(permissions),
+            origin: Origin::Jwt { key },
+            expires_at_ms: Some(expires_at_ms),
+        })
+    }
+}
+
+/// A list of permissions, or one text with spaces. Those of other services are passed over.
+fn granted(claim: Option<&Value>) -> BTreeSet<Permission> {
+    match claim {
+        Some(Value::Array(list)) => {
+            list.iter().filter_map(Value::as_str).filter_map(Permission::named).collect()
+        }
+        Some(Value::String(text)) => text.split_ascii_whitespace().filter_map(Permission::named).collect(),
+        _ => BTreeSet::new(),
     }
 }
 
@@ -312,7 +363,7 @@ fn patterns(claim: Option<&Value>) -> Result<Vec<Pattern>, &'static str> {
     if texts.iter().any(|text| text.is_empty() || text.len() > TEXT_BYTES_MAX) {
         return Err("holds an empty pattern, or one longer than 256 bytes");
     }
-    Ok(texts.into_iter().map(|text| Pattern(text.to_owned())).collect())
+    Ok(texts.into_iter().map(Pattern::new).collect())
 }
 
 /// One byte more than a key set may have says that it has too many.

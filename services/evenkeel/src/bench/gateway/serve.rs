@@ -1,0 +1,90 @@
+//! The gateway that is measured: the real service in a process of its own, with a log that beats.
+//!
+//! Owns: the beat, ten points a frame. Never: a client.
+
+use super::Outcome;
+use evenkeel_chassis::drain::Drain;
+use evenkeel_chassis::health::Health;
+use evenkeel_codec::encode_frame;
+use evenkeel_gateway::{Arrived, Config, DEFAULT_TOML, Edges, Gateway, Source, SourceError, system_clock};
+use evenkeel_model::{Frame, FrameFlag, FrameKind, Interest, Series};
+use evenkeel_telemetry::{Emitter, Metrics};
+use std::time::{Duration, Instant};
+
+/// Points of a frame.
+const POINTS: i64 = 10;
+
+/// A log in which so many streams, `s0` and on, have a frame so many times a second.
+struct Beat {
+    streams: usize,
+    every: Option<Duration>,
+    due: Instant,
+    seq: u64,
+    value: Vec<u8>,
+}
+
+impl Source for Beat {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Arrived<'_>)) -> Result<(), SourceError> {
+        let now = Instant::now();
+        let Some(every) = self.every.filter(|_| self.due <= now + wait) else {
+            std::thread::sleep(wait);
+            return Ok(());
+        };
+        std::thread::sleep(self.due.saturating_duration_since(now));
+        self.due += every;
+        self.seq += 1;
+        let now_ms = system_clock()();
+        for stream in 0..self.streams {
+            self.value.clear();
+            encode_frame(&frame(stream, self.seq, now_ms), &mut self.value);
+            each(Arrived::Frame { value: &self.value });
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, _: &[Interest]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn partitions(&self) -> u32 {
+        1
+    }
+}
+
+fn frame(stream: usize, seq: u64, now_ms: i64) -> Frame {
+    let mut frame = Frame::empty(FrameKind::Telemetry, 0);
+    frame.stream_id = format!("s{stream}");
+    (frame.epoch, frame.seq, frame.ts_ms, frame.source) = (1, seq, now_ms, "bench".to_owned());
+    (frame.from_ms, frame.to_ms) = (now_ms - 99, now_ms);
+    frame.flags = vec![FrameFlag::Live];
+    let ts: Vec<i64> = (0..POINTS).map(|n| now_ms - 90 + n * 10).collect();
+    let values = ts.iter().map(|t| (t % 1000) as f64 / 8.0).collect();
+    frame.series = vec![Series { name: "v".to_owned(), ts, values }];
+    frame
+}
+
+/// Serves until the process is ended; says first where.
+pub fn serve(streams: usize, hz: u64) -> Outcome<()> {
+    let mut config: Config = toml::from_str(DEFAULT_TOML)?;
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.connections_max = 20_000;
+    (config.topics.topics_max, config.topics.new_rate, config.topics.new_burst) = (200_000, 200_000, 200_000);
+    // A chart of one beat: the peer sends no history either.
+    config.topics.span = "100ms".parse()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let metrics = Metrics::new()?;
+    let every = (hz > 0).then(|| Duration::from_micros(1_000_000 / hz.max(1)));
+    let source = Beat { streams, every, due: Instant::now(), seq: 0, value: Vec::new() };
+    let edges = Edges {
+        emitter: Emitter::new(metrics.clone()),
+        ready: Health::new(metrics).condition("gateway"),
+        clock: system_clock(),
+        source: Box::new(source),
+        histories: Vec::new(),
+        pages: Vec::new(),
+        metrics_text: None,
+    };
+    let gateway = runtime.block_on(Gateway::new(config, edges))?;
+    println!("{}", gateway.address());
+    Ok(runtime.block_on(gateway.run(&Drain::new(Duration::ZERO)))?)
+}
