@@ -30,9 +30,11 @@ mod native;
 mod reader;
 mod records;
 mod registry;
+mod rights;
 mod scout;
 mod security;
 mod sender;
+mod survey;
 mod tail;
 pub mod topics;
 mod txn;
@@ -44,7 +46,11 @@ pub use appender::KafkaAppender;
 pub use config::{Compression, GroupProtocol, KafkaConfig, Limits, Timeouts, TopicNames};
 pub use error::ConnectError;
 pub use registry::{RegistryError, SchemaRegistry};
+pub use rights::TopicRights;
 pub use security::{SaslMechanism, Security, SecurityProtocol};
+pub use survey::{
+    Apis, ClockReading, Survey, TopicFacts, TopicState, TopicSurvey, survey, survey_registry,
+};
 pub use tail::{KafkaTail, TailRecords};
 pub use units::{ByteSize, Millis, UnitError};
 pub use worker::{KafkaWorker, WorkerOptions};
