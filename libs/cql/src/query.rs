@@ -317,5 +317,5 @@ fn row_failed(error: NextRowError) -> QueryError {
 }
 
 fn typed(error: scylla::errors::TypeCheckError) -> QueryError {
-    QueryError::Request { class: "schema", reason: format!("{error}; run `evenkeel cql doctor`") }
+    QueryError::Request { class: "schema", reason: format!("{error}; run `evenkeel doctor`") }
 }

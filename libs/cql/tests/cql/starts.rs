@@ -3,7 +3,7 @@
 use crate::fake::{Answer, Fake, Setup};
 use crate::faults::config;
 use crate::frames::text_map;
-use evenkeel_cql::{AuthConfig, ConnectError, CqlConfig, CqlRows, SchemaError, ServerKind, doctor, migrate};
+use evenkeel_cql::{AuthConfig, ConnectError, CqlConfig, CqlRows, SchemaError, ServerKind, migrate, survey};
 use std::io::Write as _;
 
 fn open_error(config: &CqlConfig) -> ConnectError {
@@ -69,7 +69,8 @@ fn a_newer_schema_is_refused_with_a_remedy() {
         );
         assert!(error.to_string().contains("run the newer evenkeel"), "{error}");
     }
-    assert_eq!(doctor(&config(&fake)).unwrap().findings.len(), 1);
+    let survey = survey(&config(&fake)).unwrap();
+    assert!(matches!(survey.schema, Err(ConnectError::Schema(SchemaError::Newer { .. }))), "{survey:?}");
 }
 
 #[test]
