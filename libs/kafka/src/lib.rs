@@ -48,9 +48,7 @@ pub use error::ConnectError;
 pub use registry::{RegistryError, SchemaRegistry};
 pub use rights::TopicRights;
 pub use security::{SaslMechanism, Security, SecurityProtocol};
-pub use survey::{
-    Apis, ClockReading, Survey, TopicFacts, TopicState, TopicSurvey, survey, survey_registry,
-};
+pub use survey::{Apis, ClockReading, Survey, TopicFacts, TopicState, TopicSurvey, survey, survey_registry};
 pub use tail::{KafkaTail, TailRecords};
 pub use units::{ByteSize, Millis, UnitError};
 pub use worker::{KafkaWorker, WorkerOptions};

@@ -220,7 +220,9 @@ mod tests {
         let line = "[thrd:a:1/bootstrap]: a:1/bootstrap:   ApiKey TxnOffsetCommit (28) Versions 0..5";
         assert_eq!(api_of(line), Some((28, (0, 5))));
         assert_eq!(api_of("ApiKey Unknown-99? (99) Versions 0..0"), Some((99, (0, 0))));
-        for other in ["", "ApiKey", "ApiKey x (y) Versions 0..1", "ApiKey x (1) Versions 0", "Feature x (0..1)"] {
+        for other in
+            ["", "ApiKey", "ApiKey x (y) Versions 0..1", "ApiKey x (1) Versions 0", "Feature x (0..1)"]
+        {
             assert_eq!(api_of(other), None, "{other}");
         }
     }

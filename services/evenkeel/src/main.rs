@@ -8,6 +8,7 @@ mod cluster;
 mod cmd;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod file;
 mod human;

@@ -329,7 +329,10 @@ fn surveyed(config: &CqlConfig) -> anyhow::Result<()> {
     let found = survey(config)?;
     ensure!(found.schema.is_ok() && found.stale.is_empty() && found.agreed == Some(true), "{found:?}");
     ensure!(found.versions.contains_key("base") && found.versions.contains_key("windows_5s"), "{found:?}");
-    ensure!(found.nodes.len() == 1 && found.nodes[0].connected && found.nodes[0].rack == "rack1", "{found:?}");
+    ensure!(
+        found.nodes.len() == 1 && found.nodes[0].connected && found.nodes[0].rack == "rack1",
+        "{found:?}"
+    );
     ensure!(found.copies == BTreeMap::from([("datacenter1".to_owned(), 1)]), "{found:?}");
     ensure!((found.rights.read, found.rights.write) == (Some(true), Some(true)), "{found:?}");
     let clock = found.clock.context("the server's clock")?;

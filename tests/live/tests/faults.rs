@@ -10,6 +10,8 @@ mod clock;
 mod collector;
 #[path = "faults/cut.rs"]
 mod cut;
+#[path = "faults/doctor.rs"]
+mod doctor;
 #[path = "faults/foreign.rs"]
 mod foreign;
 #[path = "faults/frames.rs"]

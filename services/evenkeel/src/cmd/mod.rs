@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod doctor;
 pub mod fetch;
 pub mod helm_values;
 pub mod plan;
