@@ -1,7 +1,7 @@
 //! The command line: what there is to type. Each command's own arguments are in `cmd`.
 
 use crate::cmd::service::{self, Service};
-use crate::cmd::{bench, demo, doctor, fetch, plan, query, run, score, setup};
+use crate::cmd::{bench, demo, doctor, fetch, plan, query, run, score, setup, top};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
@@ -37,6 +37,7 @@ enum Command {
     Cql(setup::CqlCommand),
     Plan(plan::Args),
     Doctor(doctor::Args),
+    Top(top::Args),
     Score(score::Args),
     Fetch(fetch::Args),
     #[command(subcommand)]
@@ -76,6 +77,7 @@ impl Cli {
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),
             Command::Doctor(args) => doctor::execute(&args),
+            Command::Top(args) => top::execute(&args),
             Command::Score(args) => score::execute(&args),
             Command::Fetch(args) => fetch::execute(&args),
             Command::Bench(what) => bench::execute(&what),

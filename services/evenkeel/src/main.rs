@@ -18,6 +18,7 @@ mod progress;
 mod server;
 mod show;
 mod summary;
+mod top;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -12,3 +12,4 @@ pub mod score;
 pub mod serve;
 pub mod service;
 pub mod setup;
+pub mod top;
