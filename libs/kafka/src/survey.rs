@@ -19,8 +19,12 @@ use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often it is looked whether the heartbeat was answered.
+/// How often it is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(20);
+/// Longest wait for the library to log what the broker speaks.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// Looks without anything new after which all has come.
+const SILENT_LOOKS: u32 = 10;
 
 /// Requests of Kafka's protocol: (first, last version), by the request's number.
 pub type Apis = BTreeMap<i16, (i16, i16)>;
@@ -98,7 +102,7 @@ pub fn survey(config: &KafkaConfig) -> Result<Survey, ConnectError> {
         .map_err(|e| ConnectError::client("making the probing client", e))?;
     connect::reach(&probe, config)?;
     let admin = config.client()?.create().map_err(|e| ConnectError::client("making the admin client", e))?;
-    let mut found = Survey { apis: probe.context().notes().apis.clone(), ..Survey::default() };
+    let mut found = Survey { apis: apis(&probe), ..Survey::default() };
     let names = Topic::ALL.iter().map(|topic| (Some(*topic), config.topic(*topic)));
     for (topic, name) in names.chain([(None, config.clock_topic())]) {
         let metadata = probe
@@ -116,6 +120,19 @@ pub fn survey(config: &KafkaConfig) -> Result<Survey, ConnectError> {
         found.clock = Some(ask_time(config));
     }
     Ok(found)
+}
+
+/// The library's log lines wait in a queue, and a poll serves one.
+fn apis(probe: &BaseConsumer<MemberContext>) -> Apis {
+    let until = Instant::now() + LOG_PATIENCE;
+    let (mut known, mut silent) = (0, 0);
+    while silent < SILENT_LOOKS && Instant::now() < until {
+        let _ = probe.poll(LOOK);
+        let now = probe.context().notes().apis.len();
+        silent = if now > 0 && now == known { silent + 1 } else { 0 };
+        known = now;
+    }
+    probe.context().notes().apis.clone()
 }
 
 /// Whether the schema registry has our schemas; `None` = none is configured. Registers nothing.

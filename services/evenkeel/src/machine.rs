@@ -107,6 +107,7 @@ impl Machine {
             status: sink::StatusCell::default(),
             emitter: emitter.clone(),
             log_system: LOG_SYSTEM,
+            store_system: "sqlite",
         };
         let (coalescer, sink) = (coalescer_control.status.clone(), sink_control.status.clone());
         let end = coalescer_control.end.clone();

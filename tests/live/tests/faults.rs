@@ -20,6 +20,8 @@ mod frames;
 mod load;
 #[path = "faults/logins.rs"]
 mod logins;
+#[path = "faults/otelcol.rs"]
+mod otelcol;
 #[path = "faults/outages.rs"]
 mod outages;
 #[path = "faults/partitions.rs"]

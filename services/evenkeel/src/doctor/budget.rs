@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(exact(|b| b.buffers = 360 * MIB), []);
         assert_eq!(exact(|b| (b.budget, b.buffers) = (Some(960 * MIB), 0)), []);
         assert_eq!(exact(|b| (b.limit, b.partitions, b.workers) = (None, None, 99)), []);
-        assert_eq!(seen(&healthy()), "memory: limit 1000.0 MiB, coalescer's budget 600.0 MiB, 2 worker(s)");
+        assert_eq!(seen(&healthy()), "memory: limit 1.0 GiB, coalescer's budget 600.0 MiB, 2 worker(s)");
     }
 }

@@ -48,16 +48,17 @@ pub fn memory(view: &View) -> String {
     )
 }
 
-/// One bounded resource.
+/// One bounded resource; the share first, so that a narrow terminal does not cut it.
 pub fn bound(bound: &Bound) -> String {
     let value = |value| amount(Some(value), bound.unit);
+    let service = bound.service.strip_prefix("evenkeel-").unwrap_or(&bound.service);
     format!(
-        "{:<20} {:<14} {:>12} of {:>12} {:>5.1} %",
-        bound.service,
+        "{:>3.0} % {:<10} {:<14} {:>9} of {}",
+        share(bound) * 100.0,
+        service,
         bound.name,
         value(bound.used),
         value(bound.limit),
-        share(bound) * 100.0
     )
 }
 
@@ -68,7 +69,8 @@ pub fn share(bound: &Bound) -> f64 {
 
 /// One reason.
 pub fn drop_line(drop: &Drop) -> String {
-    format!("{:<20} {:<22} {:>10.1} /s {:>14}", drop.place, drop.reason, drop.rate, count(drop.total as u64))
+    let what = format!("{} {}", drop.place, drop.reason);
+    format!("{what:<28} {:>8.1} /s {:>12}", drop.rate, count(drop.total as u64))
 }
 
 fn amount(value: Option<f64>, unit: Unit) -> String {

@@ -91,7 +91,7 @@ mod tests {
             "watermark lag",
             "planned 5.0 MiB",
             "in flight",
-            "90.0 %",
+            "90 % evenkeel",
             "malformed",
             "q ends",
         ] {
