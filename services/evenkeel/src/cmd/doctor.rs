@@ -16,7 +16,7 @@ use std::io::Write as _;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// Whose rights on topics are looked at; all, where one login serves all
+    /// What these services need, and nothing else; all of them by default
     #[arg(long = "only", value_name = "SERVICE", value_delimiter = ',')]
     only: Vec<Part>,
     /// Print one JSON object

@@ -1,6 +1,6 @@
 //! Findings about the configuration by itself: against the memory there is, the plan, and its own other half.
 
-use super::facts::Budget;
+use super::facts::{Budget, Part};
 use super::{Told, Weight};
 use crate::human::{bytes, count};
 use evenkeel_chassis::exit::Exit;
@@ -27,13 +27,30 @@ pub enum Finding {
     HomelessSize { size_ms: u64 },
 }
 
-/// Judges.
+/// Judges what the services that were asked for need.
 pub fn judge(facts: &Budget) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = facts
-        .refused
-        .iter()
-        .map(|(service, message)| Finding::Refused { service, message: message.clone() })
-        .collect();
+    let asked = |part: Part| facts.parts.contains(&part);
+    let refused = facts.refused.iter().map(|(service, message)| Finding::Refused {
+        service,
+        message: message.clone(),
+    });
+    let mut findings: Vec<Finding> = refused.collect();
+    if asked(Part::Coalescer) {
+        judge_coalescer(facts, &mut findings);
+    }
+    if let Some(limit) = facts.limit.filter(|_| asked(Part::Ingest))
+        && facts.in_flight + PROCESS_BYTES > limit
+    {
+        findings.push(Finding::InFlightOverLimit { in_flight: facts.in_flight, limit });
+    }
+    if asked(Part::Coalescer) && asked(Part::Sink) {
+        findings.extend(facts.homeless_sizes.iter().map(|size| Finding::HomelessSize { size_ms: *size }));
+    }
+    findings
+}
+
+fn judge_coalescer(facts: &Budget, findings: &mut Vec<Finding>) {
+    let (streams, resident) = (facts.streams, facts.resident);
     if let (Some(limit), Some(budget)) = (facts.limit, facts.budget) {
         let sum = budget + facts.buffers + PROCESS_BYTES;
         match () {
@@ -42,23 +59,16 @@ pub fn judge(facts: &Budget) -> Vec<Finding> {
             () => {}
         }
     }
-    if let Some(limit) = facts.limit {
-        let (streams, resident, in_flight) = (facts.streams, facts.resident, facts.in_flight);
-        if streams > 0 && resident > limit {
+    match facts.limit {
+        _ if streams == 0 => findings.push(Finding::NotAnnounced),
+        Some(limit) if resident > limit => {
             findings.push(Finding::PlanOverLimit { streams, resident, limit });
         }
-        if in_flight + PROCESS_BYTES > limit {
-            findings.push(Finding::InFlightOverLimit { in_flight, limit });
-        }
-    }
-    if facts.streams == 0 {
-        findings.push(Finding::NotAnnounced);
+        _ => {}
     }
     if let Some(partitions) = facts.partitions.filter(|partitions| facts.workers > *partitions) {
         findings.push(Finding::IdleWorkers { workers: facts.workers, partitions });
     }
-    findings.extend(facts.homeless_sizes.iter().map(|size| Finding::HomelessSize { size_ms: *size }));
-    findings
 }
 
 /// What was seen.
@@ -151,6 +161,7 @@ mod tests {
 
     fn healthy() -> Budget {
         Budget {
+            parts: Part::ALL.to_vec(),
             refused: Vec::new(),
             limit: Some(1000 * MIB),
             budget: Some(600 * MIB),
@@ -201,6 +212,9 @@ mod tests {
         assert_eq!(exact(|b| b.buffers = 360 * MIB), []);
         assert_eq!(exact(|b| (b.budget, b.buffers) = (Some(960 * MIB), 0)), []);
         assert_eq!(exact(|b| (b.limit, b.partitions, b.workers) = (None, None, 99)), []);
+        // Only who is asked about has needs.
+        assert_eq!(exact(|b| (b.parts, b.in_flight, b.streams) = (vec![Part::Sink], 961 * MIB, 0)), []);
+        assert_eq!(exact(|b| (b.parts, b.homeless_sizes) = (vec![Part::Coalescer], vec![10_000])), []);
         assert_eq!(seen(&healthy()), "memory: limit 1.0 GiB, coalescer's budget 600.0 MiB, 2 worker(s)");
     }
 }

@@ -110,6 +110,8 @@ pub struct Store {
 /// Memory and the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
+    /// Which services are looked at.
+    pub parts: Vec<Part>,
     /// What a service says of its own section: name and message.
     pub refused: Vec<(&'static str, String)>,
     /// What the process may use, bytes.

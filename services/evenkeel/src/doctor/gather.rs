@@ -1,6 +1,8 @@
 //! The edge: asks Kafka, the registry, the store, the files and the machine, and writes down what they say.
 
-use super::facts::{Asked, Budget, Cluster, Facts, FileUse, NamedFile, RegistryFacts, Store, Trouble};
+use super::facts::{
+    Asked, Budget, Cluster, Facts, FileUse, NamedFile, Part, RegistryFacts, Store, Trouble,
+};
 use crate::config::ClusterConfig;
 use crate::failure::Failure;
 use evenkeel_chassis::memory;
@@ -19,9 +21,12 @@ pub fn gather(asked: Asked<'_>) -> Facts {
     let events = survey.as_ref().ok().and_then(partitions_of_events);
     let registry = evenkeel_kafka::survey_registry(&config.kafka);
     let registers = config.kafka.schema_registry.register;
-    let store = evenkeel_cql::survey(&config.cql).map_err(|error| trouble(Failure::from(error)));
+    // The others never ask the store.
+    let stores = parts.iter().any(|part| matches!(part, Part::Sink | Part::Gateway));
+    let store = stores
+        .then(|| evenkeel_cql::survey(&config.cql).map_err(|error| trouble(Failure::from(error))));
     Facts {
-        budget: budget(config, events),
+        budget: budget(config, &parts, events),
         files: files(config),
         kafka: Some(Cluster {
             survey,
@@ -32,8 +37,8 @@ pub fn gather(asked: Asked<'_>) -> Facts {
             parts,
         }),
         registry: registry.map(|answer| RegistryFacts { answer, registers }),
-        store: Some(Store {
-            survey: store,
+        store: store.map(|survey| Store {
+            survey,
             consistency_one: config.cql.consistency == CqlConsistency::One,
             slack_ms,
         }),
@@ -51,7 +56,7 @@ fn partitions_of_events(survey: &Survey) -> Option<u32> {
     })
 }
 
-fn budget(config: &ClusterConfig, partitions: Option<u32>) -> Budget {
+fn budget(config: &ClusterConfig, parts: &[Part], partitions: Option<u32>) -> Budget {
     let (coalescer, limit) = (&config.coalescer, memory::limit_bytes());
     let workers = match coalescer.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -78,8 +83,12 @@ fn budget(config: &ClusterConfig, partitions: Option<u32>) -> Budget {
         coalescer.sizes.iter().chain(classes).map(|s| s.ms()).filter(|ms| !stored.contains(ms)).collect();
     homeless.sort_unstable();
     homeless.dedup();
+    let refused = refused
+        .into_iter()
+        .filter(|(service, _)| *service == "cql" || parts.iter().any(|part| part.as_str() == *service));
     Budget {
-        refused,
+        parts: parts.to_vec(),
+        refused: refused.collect(),
         limit,
         budget: coalescer.memory_budget.bytes(limit),
         buffers: workers as u64 * config.kafka.limits.fetch_memory.bytes() + coalescer.output_max.bytes(),
@@ -173,13 +182,13 @@ mod tests {
 
     #[test]
     fn sizes_are_compared_with_tables_and_sections_with_their_own_rules() {
-        let found = budget(&config("[coalescer]\nsizes = ['5s', '10s', '1m']\nworkers = 3"), Some(2));
+        let found = budget(&config("[coalescer]\nsizes = ['5s', '10s', '1m']\nworkers = 3"), &Part::ALL, Some(2));
         assert_eq!((found.homeless_sizes, found.workers, found.partitions), (vec![10_000], 3, Some(2)));
         assert_eq!(found.refused, []);
-        let found = budget(&config("[coalescer]\nstreams-expected = 900000000000"), None);
+        let found = budget(&config("[coalescer]\nstreams-expected = 900000000000"), &Part::ALL, None);
         assert_eq!(found.refused.len(), 1);
         assert!(found.refused[0].1.contains("streams-expected"), "{found:?}");
-        let found = budget(&config("[ingest]\nin-flight-max = '1KiB'"), None);
+        let found = budget(&config("[ingest]\nin-flight-max = '1KiB'"), &[Part::Ingest], None);
         assert_eq!(found.refused[0].0, "ingest");
     }
 }

@@ -3,6 +3,8 @@
 use super::Told;
 use std::collections::BTreeSet;
 
+const DOCUMENT: &str = include_str!("../../../../docs/doctor.md");
+
 /// A change of the facts and the one kind that must come of it.
 pub type Trial<F> = (&'static str, fn(&mut F));
 
@@ -17,6 +19,8 @@ pub fn try_all<F>(healthy: fn() -> F, judge: fn(&F) -> Vec<Told>, trials: &[Tria
         let found = judge(&facts);
         let names: BTreeSet<&str> = found.iter().map(|told| told.kind).collect();
         assert_eq!(names, BTreeSet::from([*kind]), "{found:?}");
+        let row = format!("| `{kind}` | {} |", found[0].weight.name());
+        assert!(DOCUMENT.contains(&row), "docs/doctor.md has no row that begins {row}");
         for told in &found {
             assert!(!told.place.is_empty() && told.why.len() > 10 && told.remedy.len() > 5, "{told:?}");
             let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
