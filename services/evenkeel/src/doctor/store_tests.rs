@@ -1,3 +1,5 @@
+//! A healthy store of three racks, and one change of it per kind of finding.
+
 use super::super::trial::{Trial, try_all};
 use super::*;
 use evenkeel_cql::{About, ClockReading, Node, Rights, SchemaError};

@@ -1,3 +1,5 @@
+//! Two readings of `/metrics` in, the view out.
+
 use super::*;
 
 const BEFORE: &str = "\

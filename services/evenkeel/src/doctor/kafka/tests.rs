@@ -1,3 +1,5 @@
+//! A healthy cluster of three brokers, and one change of it per kind of finding.
+
 use super::super::trial::{Trial, try_all};
 use super::*;
 use crate::doctor::Told;
