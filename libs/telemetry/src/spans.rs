@@ -83,7 +83,8 @@ pub fn request_span(method: &str, route: &str) -> Span {
 
 /// The answer of a [`request_span`].
 pub fn answered(span: &Span, status: u16) {
-    span.record("http.response.status_code", status);
+    // Unsigned numbers would leave as text.
+    span.record("http.response.status_code", i64::from(status));
 }
 
 /// A span over the rows that one commit settles, within the span of that commit. `system`: `cassandra`, or `sqlite` for
@@ -103,13 +104,14 @@ pub fn store_span(system: &str, parent: &Span) -> Span {
 
 /// How many rows a [`store_span`] was over.
 pub fn stored(span: &Span, rows: u64) {
-    span.record("db.operation.batch.size", rows);
+    span.record("db.operation.batch.size", i64::try_from(rows).unwrap_or(i64::MAX));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ended::Ended;
+    use opentelemetry::Value;
     use opentelemetry::trace::{SpanKind, TracerProvider};
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::layer::SubscriberExt;
@@ -159,9 +161,9 @@ mod tests {
         assert_eq!((&request.span_kind, &store.span_kind), (&SpanKind::Server, &SpanKind::Client));
         assert_eq!(store.parent_span_id, request.span_context.span_id());
         let attribute = |span: &opentelemetry_sdk::trace::SpanData, key: &str| {
-            span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.to_string())
+            span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.clone())
         };
-        assert_eq!(attribute(request, "http.response.status_code").as_deref(), Some("200"));
-        assert_eq!(attribute(store, "db.operation.batch.size").as_deref(), Some("7"));
+        assert_eq!(attribute(request, "http.response.status_code"), Some(Value::I64(200)));
+        assert_eq!(attribute(store, "db.operation.batch.size"), Some(Value::I64(7)));
     }
 }

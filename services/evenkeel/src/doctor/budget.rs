@@ -30,10 +30,8 @@ pub enum Finding {
 /// Judges what the services that were asked for need.
 pub fn judge(facts: &Budget) -> Vec<Finding> {
     let asked = |part: Part| facts.parts.contains(&part);
-    let refused = facts.refused.iter().map(|(service, message)| Finding::Refused {
-        service,
-        message: message.clone(),
-    });
+    let refused =
+        facts.refused.iter().map(|(service, message)| Finding::Refused { service, message: message.clone() });
     let mut findings: Vec<Finding> = refused.collect();
     if asked(Part::Coalescer) {
         judge_coalescer(facts, &mut findings);

@@ -1,8 +1,6 @@
 //! The edge: asks Kafka, the registry, the store, the files and the machine, and writes down what they say.
 
-use super::facts::{
-    Asked, Budget, Cluster, Facts, FileUse, NamedFile, Part, RegistryFacts, Store, Trouble,
-};
+use super::facts::{Asked, Budget, Cluster, Facts, FileUse, NamedFile, Part, RegistryFacts, Store, Trouble};
 use crate::config::ClusterConfig;
 use crate::failure::Failure;
 use evenkeel_chassis::memory;
@@ -23,8 +21,8 @@ pub fn gather(asked: Asked<'_>) -> Facts {
     let registers = config.kafka.schema_registry.register;
     // The others never ask the store.
     let stores = parts.iter().any(|part| matches!(part, Part::Sink | Part::Gateway));
-    let store = stores
-        .then(|| evenkeel_cql::survey(&config.cql).map_err(|error| trouble(Failure::from(error))));
+    let store =
+        stores.then(|| evenkeel_cql::survey(&config.cql).map_err(|error| trouble(Failure::from(error))));
     Facts {
         budget: budget(config, &parts, events),
         files: files(config),
@@ -182,7 +180,8 @@ mod tests {
 
     #[test]
     fn sizes_are_compared_with_tables_and_sections_with_their_own_rules() {
-        let found = budget(&config("[coalescer]\nsizes = ['5s', '10s', '1m']\nworkers = 3"), &Part::ALL, Some(2));
+        let found =
+            budget(&config("[coalescer]\nsizes = ['5s', '10s', '1m']\nworkers = 3"), &Part::ALL, Some(2));
         assert_eq!((found.homeless_sizes, found.workers, found.partitions), (vec![10_000], 3, Some(2)));
         assert_eq!(found.refused, []);
         let found = budget(&config("[coalescer]\nstreams-expected = 900000000000"), &Part::ALL, None);

@@ -1,9 +1,10 @@
 //! The commands of README and docs are run as they are written: each line of a block of `sh`, with its directory and
 //! port put in place of the document's. A line that cannot be run here names who runs it.
 
-use crate::server::{Server, get};
+use crate::server::{DEADLINE, Server, get};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 /// Lines that begin so are not run here, and why.
 const ELSEWHERE: [(&str, &str); 12] = [
@@ -42,7 +43,9 @@ fn commands(document: &str) -> Vec<String> {
             Some(last) => *last += &format!(" {}", text.trim_start()),
             None => found.push(text.to_owned()),
         }
-        open = line.ends_with('\\');
+        // Continued by a backslash, or by a text in quotes that is not at its end.
+        let quotes = |text: &str| text.replace("\\\"", "").matches('"').count();
+        open = line.ends_with('\\') || found.last().is_some_and(|all| quotes(all) % 2 == 1);
     }
     found
 }
@@ -136,6 +139,7 @@ fn every_command_in_a_block_of_the_documents_runs() {
 
 #[test]
 fn blocks_are_read_and_continued_lines_joined() {
-    let text = "x\n```sh\na 1\nb \\\n  -c\n\nd\n```\ne\n```toml\nf = 1\n```\n```sh\ng\n```\n";
-    assert_eq!(commands(text), ["a 1", "b -c", "d", "g"]);
+    let text =
+        "x\n```sh\na 1\nb \\\n  -c\n\nd\n```\ne\n```toml\nf = 1\n```\n```sh\ng \"h\\\"\n  i\"\nj\n```\n";
+    assert_eq!(commands(text), ["a 1", "b -c", "d", "g \"h\\\" i\"", "j"]);
 }
