@@ -61,7 +61,8 @@ fn judge(spans: &[Spanned], names: [&str; 3], systems: [&str; 2]) {
     let services = [asked, sent, folded, stored, written].map(|span| span.service.as_str());
     assert_eq!(services, [ingest, ingest, coalescer, sink, sink]);
     assert_eq!([&sent.system, &folded.system, &stored.system], [log; 3]);
-    assert_eq!((asked.status, written.store.as_str(), written.rows), (200, store, 25));
+    assert_eq!((asked.status, written.store.as_str()), (200, store));
+    assert!(written.rows >= 5, "{written:?}"); // a window of each stream at least
     assert_eq!((asked.parent.as_str(), &sent.parent), (CLIENT, &asked.id));
     assert_eq!((&folded.parent, &folded.links), (&sent.id, &vec![(TRACE.to_owned(), sent.id.clone())]));
     assert_eq!((&stored.parent, &stored.links), (&folded.id, &vec![(TRACE.to_owned(), folded.id.clone())]));
