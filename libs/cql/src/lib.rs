@@ -8,14 +8,13 @@
 //!
 //! * [`CqlRows`]: the sink's [`evenkeel_seam::Rows`].
 //! * [`CqlReader`]: reading back, page by page.
-//! * [`migrate`], [`doctor`]: the schema.
+//! * [`migrate`], [`survey`]: the schema, and what the cluster is.
 
 mod blocking;
 mod class;
 mod clock;
 mod config;
 mod connect;
-mod doctor;
 mod inflight;
 mod migrate;
 mod query;
@@ -27,6 +26,7 @@ mod seqs;
 mod span_text;
 pub mod statements;
 mod store;
+mod survey;
 mod table;
 mod tls;
 mod writer;
@@ -34,12 +34,12 @@ mod writer;
 pub use class::ErrorClass;
 pub use config::{AuthConfig, ConfigError, CqlConfig, CqlConsistency, TlsConfig};
 pub use connect::{ConnectError, ServerKind};
-pub use doctor::{DoctorReport, doctor};
 pub use migrate::{MigrateReport, migrate};
 pub use query::{CqlReader, QueryError, WindowQuery};
 pub use row::RowError;
 pub use schema::SchemaError;
 pub use span_text::Millis;
+pub use survey::{ClockReading, Node, Rights, StaleTable, Survey, survey};
 pub use table::{WindowTable, group_of};
 pub use tls::TlsError;
 pub use writer::{About, CqlRows};

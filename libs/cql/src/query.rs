@@ -318,5 +318,5 @@ pub(crate) fn row_failed(error: NextRowError) -> QueryError {
 }
 
 pub(crate) fn typed(error: scylla::errors::TypeCheckError) -> QueryError {
-    QueryError::Request { class: "schema", reason: format!("{error}; run `evenkeel cql doctor`") }
+    QueryError::Request { class: "schema", reason: format!("{error}; run `evenkeel doctor`") }
 }

@@ -92,7 +92,23 @@ pub(crate) const SELECT_KEYSPACE: &str =
 pub(crate) const SELECT_TABLES: &str = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
 pub(crate) const SELECT_RELEASE: &str = "SELECT release_version FROM system.local WHERE key = 'local'";
 
-/// Every statement text, for the allow-list test.
+/// The clock of the node that answers.
+pub(crate) const SELECT_NOW: &str = "SELECT now() FROM system.local WHERE key = 'local'";
+
+/// A write that no server carries out, because nothing may live so long: asked to hear whether it would be allowed.
+pub(crate) fn write_probe(keyspace: &str) -> String {
+    format!(
+        "INSERT INTO {keyspace}.latest_window (\"group\", salt, stream_id, size_ms) VALUES ('0', 0, '0', 0) \
+         USING TTL 2147483647"
+    )
+}
+
+/// Texts that only the survey asks, for the allow-list test.
+pub fn survey_texts() -> Vec<String> {
+    vec![SELECT_NOW.to_owned(), write_probe("evenkeel")]
+}
+
+/// Every statement text of the data path and the migrations, for the allow-list test.
 pub fn all_texts() -> Vec<String> {
     let (ks, table) = ("evenkeel", "windows_5s");
     vec![

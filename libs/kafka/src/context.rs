@@ -2,6 +2,7 @@
 //! Owns: the notes. Never: acts on a revocation (the driver decides) or waits.
 
 use crate::at_end::Stats;
+use crate::survey::{Apis, api_of};
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -35,6 +36,8 @@ pub(crate) struct Notes {
     pub last_is_tls: bool,
     /// A broker refused who we are, and what it said.
     pub login_refused: Option<String>,
+    /// What the brokers can do; said only to a client that asks for it by its `debug`.
+    pub apis: Apis,
     /// The consumer is leaving: revocations are carried out at once.
     pub closing: bool,
 }
@@ -54,6 +57,9 @@ impl MemberContext {
 
 impl ClientContext for MemberContext {
     fn log(&self, level: Level, facility: &str, message: &str) {
+        if let Some((api, versions)) = (facility == "APIVERSION").then(|| api_of(message)).flatten() {
+            self.notes().apis.insert(api, versions);
+        }
         trace_log(level, facility, message);
     }
 

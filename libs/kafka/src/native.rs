@@ -1,7 +1,7 @@
 //! The hot paths, straight on librdkafka: whole batches per call.
 //!
 //! Owns: the one queue that a consumer's partitions are forwarded to, the topics a transaction writes to, and
-//! the only `unsafe` of the crate. Never: copies a payload that it receives, decides anything. rdkafka's own
+//! the `unsafe` of the data path. Never: copies a payload that it receives, decides anything. rdkafka's own
 //! `poll` hands over one message per call through an event object each, its `send` reads the clock several
 //! times per record; the batch calls halve the CPU on small records.
 #![allow(unsafe_code)]

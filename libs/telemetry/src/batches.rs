@@ -69,6 +69,11 @@ impl BatchSpans {
         batch.origins.push(parent.to_vec());
     }
 
+    /// The span of the batch that is being consumed; `None` if none of its records came with a recorded trace.
+    pub fn open(&self) -> Option<&Span> {
+        self.open.as_ref().map(|batch| &batch.span)
+    }
+
     /// The batch is handed over. Its context, to be sent along with what it made; `None` if none of its records
     /// came with a recorded trace.
     pub fn commit(&mut self) -> Option<TraceContext> {

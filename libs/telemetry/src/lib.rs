@@ -25,7 +25,7 @@ pub use event::Emitter;
 pub use init::{InitError, LogFormat, LogTo, Otlp, Settings, Telemetry};
 pub use limiter::{KEYS_MAX, LogLimiter, Verdict};
 pub use registry::{Counter, Gauge, Histogram, Metrics, MetricsError, SERIES_MAX};
-pub use spans::{Operation, topic_span};
+pub use spans::{Operation, answered, request_span, store_span, stored, topic_span};
 pub use tail::{LINE_BYTES_MAX, LogTail};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 

@@ -1,6 +1,6 @@
-//! Spans of work on a topic, named and attributed as the semantic conventions for messaging say.
+//! Spans of work on a topic, of a request and of the store, named and attributed as the semantic conventions say.
 //!
-//! Owns: `{operation} {topic}` as names, and their attributes. Never: a span per event: one per batch,
+//! Owns: their names (`{operation} {topic}`, `{method} {route}`, `{statement} {table}`) and attributes. Never: a span per event: one per batch,
 //! transaction or request.
 
 use std::fmt;
@@ -69,10 +69,49 @@ pub fn topic_span(operation: Operation, system: &str, topic: &str) -> Span {
     )
 }
 
+/// A span over one HTTP request, from its head to its answer. `route`: the pattern, not the path, which a client chooses.
+pub fn request_span(method: &str, route: &str) -> Span {
+    tracing::info_span!(
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    )
+}
+
+/// The answer of a [`request_span`].
+pub fn answered(span: &Span, status: u16) {
+    // Unsigned numbers would leave as text.
+    span.record("http.response.status_code", i64::from(status));
+}
+
+/// A span over the rows that one commit settles, within the span of that commit. `system`: `cassandra`, or `sqlite` for
+/// the embedded store.
+pub fn store_span(system: &str, parent: &Span) -> Span {
+    tracing::info_span!(
+        parent: parent,
+        "store",
+        otel.name = "INSERT windows",
+        otel.kind = "client",
+        db.system.name = system,
+        db.operation.name = "INSERT",
+        db.collection.name = "windows",
+        db.operation.batch.size = tracing::field::Empty,
+    )
+}
+
+/// How many rows a [`store_span`] was over.
+pub fn stored(span: &Span, rows: u64) {
+    span.record("db.operation.batch.size", i64::try_from(rows).unwrap_or(i64::MAX));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ended::Ended;
+    use opentelemetry::Value;
     use opentelemetry::trace::{SpanKind, TracerProvider};
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::layer::SubscriberExt;
@@ -102,5 +141,29 @@ mod tests {
         assert_eq!(attribute("messaging.destination.name").as_deref(), Some("evenkeel.events"));
         assert_eq!(attribute("messaging.operation.name").as_deref(), Some("commit"));
         assert_eq!(attribute("messaging.operation.type").as_deref(), Some("settle"));
+    }
+
+    #[test]
+    fn a_requests_span_and_the_stores_have_their_own_conventions() {
+        let ended = Ended::default();
+        let provider = SdkTracerProvider::builder().with_span_processor(ended.clone()).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let request = request_span("POST", "/v1/events");
+            answered(&request, 200);
+            let store = store_span("cassandra", &request);
+            stored(&store, 7);
+        });
+        let spans = ended.spans();
+        assert_eq!(spans.len(), 2);
+        let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        let (request, store) = (of("POST /v1/events"), of("INSERT windows"));
+        assert_eq!((&request.span_kind, &store.span_kind), (&SpanKind::Server, &SpanKind::Client));
+        assert_eq!(store.parent_span_id, request.span_context.span_id());
+        let attribute = |span: &opentelemetry_sdk::trace::SpanData, key: &str| {
+            span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.clone())
+        };
+        assert_eq!(attribute(request, "http.response.status_code"), Some(Value::I64(200)));
+        assert_eq!(attribute(store, "db.operation.batch.size"), Some(Value::I64(7)));
     }
 }

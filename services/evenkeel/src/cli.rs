@@ -1,7 +1,7 @@
 //! The command line: what there is to type. Each command's own arguments are in `cmd`.
 
 use crate::cmd::service::{self, Service};
-use crate::cmd::{bench, demo, fetch, plan, profile, query, run, score, setup};
+use crate::cmd::{bench, demo, doctor, fetch, plan, profile, query, run, score, setup, top};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
@@ -38,6 +38,8 @@ enum Command {
     #[command(subcommand)]
     Cql(setup::CqlCommand),
     Plan(plan::Args),
+    Doctor(doctor::Args),
+    Top(top::Args),
     Score(score::Args),
     Profile(profile::Args),
     Fetch(fetch::Args),
@@ -78,6 +80,8 @@ impl Cli {
             Command::Topics(command) => setup::topics(&command),
             Command::Cql(command) => setup::cql(&command),
             Command::Plan(args) => plan::execute(&args),
+            Command::Doctor(args) => doctor::execute(&args),
+            Command::Top(args) => top::execute(&args),
             Command::Score(args) => score::execute(&args),
             Command::Profile(args) => profile::execute(&args),
             Command::Fetch(args) => fetch::execute(&args),

@@ -30,6 +30,8 @@ use tokio::runtime::Runtime;
 
 /// What Kafka is called in traces.
 const LOG_SYSTEM: &str = "kafka";
+/// What a CQL store is called in traces, whichever server it is.
+const STORE_SYSTEM: &str = "cassandra";
 
 /// How often a fenced worker rejoins before the process gives up.
 const REJOINS_MAX: u32 = 8;
@@ -155,6 +157,7 @@ impl Process {
                 status: sink::StatusCell::default(),
                 emitter: self.telemetry.emitter().clone(),
                 log_system: LOG_SYSTEM,
+                store_system: STORE_SYSTEM,
             };
             let mut rows = CqlRows::open(&config.cql)?;
             self.rejoin(|| {

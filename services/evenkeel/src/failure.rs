@@ -27,6 +27,11 @@ impl Failure {
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
     }
+
+    /// The exit code of a store that cannot be opened.
+    pub fn of_store(error: &ConnectError) -> Exit {
+        of_connect(error)
+    }
 }
 
 impl From<ConfigError> for Failure {

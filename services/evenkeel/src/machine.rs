@@ -95,6 +95,8 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the embedded log is called in traces.
 pub const LOG_SYSTEM: &str = "evenkeel";
+/// What the embedded store is called there.
+const STORE_SYSTEM: &str = "sqlite";
 /// The consumer groups of the embedded log.
 pub const COALESCER_GROUP: &str = "coalescer";
 /// See [`COALESCER_GROUP`].
@@ -141,6 +143,7 @@ impl Machine {
             status: sink::StatusCell::default(),
             emitter: emitter.clone(),
             log_system: LOG_SYSTEM,
+            store_system: STORE_SYSTEM,
         };
         let (coalescer, sink) = (coalescer_control.status.clone(), sink_control.status.clone());
         let end = coalescer_control.end.clone();
@@ -255,6 +258,7 @@ impl Scores {
                     status: sink::StatusCell::default(),
                     emitter: emitter.clone(),
                     log_system: LOG_SYSTEM,
+                    store_system: STORE_SYSTEM,
                 };
                 let (options, interval) = (stored.options(), stored.interval.duration());
                 let run = move || sink::run(&mut scores, &mut rows, options, interval, &control);

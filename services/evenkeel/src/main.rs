@@ -8,6 +8,7 @@ mod cluster;
 mod cmd;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod file;
 mod human;
@@ -17,6 +18,7 @@ mod progress;
 mod server;
 mod show;
 mod summary;
+mod top;
 
 use clap::Parser as _;
 use std::process::ExitCode;

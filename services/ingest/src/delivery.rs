@@ -19,7 +19,7 @@ use evenkeel_auth::{Peer, Tls};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
-use evenkeel_telemetry::{Operation, TraceContext, topic_span};
+use evenkeel_telemetry::{Operation, TraceContext, request_span, topic_span};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -98,6 +98,14 @@ impl Edge {
         }
     }
 
+    /// The span over one HTTP request, in the client's trace if it named one.
+    pub(crate) fn receiving(&self, route: &str, client: Option<&TraceContext>) -> Option<Span> {
+        self.traced?;
+        let span = request_span("POST", route);
+        client.inspect(|client| client.set_parent_of(&span));
+        Some(span)
+    }
+
     /// The span over the append of one delivery, in the client's trace if it named one.
     fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
         let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());
@@ -174,6 +182,8 @@ pub(crate) struct Delivery<'a> {
     share: Share,
     intake: Intake<'a>,
     protocol: Protocol,
+    /// The span of the request that it came by.
+    request: Option<Span>,
 }
 
 impl<'a> Delivery<'a> {
@@ -191,7 +201,12 @@ impl<'a> Delivery<'a> {
     ) -> Self {
         let Manner { protocol, format, encoding, credential, stream_id } = manner;
         let intake = Intake::new(format, encoding, edge.limits, credential, stream_id, rows.into());
-        Self { edge, share, intake, protocol }
+        Self { edge, share, intake, protocol, request: None }
+    }
+
+    /// Makes it a part of a request's span.
+    pub(crate) fn within(&mut self, request: Option<Span>) {
+        self.request = request;
     }
 
     /// Takes the next piece of the body.
@@ -212,7 +227,7 @@ impl<'a> Delivery<'a> {
 
     /// The body is complete: judges, appends, waits for the log.
     pub(crate) async fn finish(self, client: Option<TraceContext>) -> Result<Accepted, Problem> {
-        let Self { edge, mut share, intake, protocol } = self;
+        let Self { edge, mut share, intake, protocol, request } = self;
         let (mut groups, mut rejected, cost_bytes) = intake.finish()?;
         share.reach(cost_bytes).await?;
         let mut ticket = share.ticket;
@@ -229,7 +244,9 @@ impl<'a> Delivery<'a> {
             return Err(none_accepted(counts, rejected, retry_after_ms));
         }
         if accepted > 0 {
-            let sending = edge.sending(client.as_ref());
+            // A request that nobody records has a context too: that of a trace which stays unrecorded.
+            let parent = request.as_ref().and_then(TraceContext::of);
+            let sending = edge.sending(parent.as_ref().or(client.as_ref()));
             // What nobody records is not worth a header per record; what the client said is passed on.
             let ours = sending.as_ref().and_then(TraceContext::of).filter(TraceContext::is_recorded);
             let context = ours.or(client);

@@ -10,13 +10,14 @@ use crate::problem::{Kind, Problem};
 use evenkeel_auth::Credential;
 use evenkeel_auth::Peer;
 use evenkeel_model::check_stream_id;
-use evenkeel_telemetry::TraceContext;
+use evenkeel_telemetry::{TraceContext, answered};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Span;
 
 /// Takes one upload. `path_stream` is the stream of the path, if the path names one.
 pub(crate) async fn upload(
@@ -25,6 +26,26 @@ pub(crate) async fn upload(
     peer: Option<&Peer>,
     body: &mut Incoming,
     path_stream: Option<&str>,
+) -> Result<Accepted, Problem> {
+    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let client = TraceContext::find(lines);
+    let route = path_stream.map_or("/v1/events", |_| "/v1/streams/{stream_id}/events");
+    let request = edge.receiving(route, client.as_ref());
+    let uploaded = take(edge, headers, peer, body, path_stream, (client, request.clone())).await;
+    if let Some(request) = request {
+        answered(&request, uploaded.as_ref().map_or_else(|problem| problem.kind.status().as_u16(), |_| 200));
+    }
+    uploaded
+}
+
+/// The same, within the span of the request and in the client's trace.
+async fn take(
+    edge: &Edge,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    body: &mut Incoming,
+    path_stream: Option<&str>,
+    (client, request): (Option<TraceContext>, Option<Span>),
 ) -> Result<Accepted, Problem> {
     let credential = authorize(edge, headers, peer, path_stream)?;
     let (format, encoding) = (format_of(headers)?, encoding_of(headers)?);
@@ -37,6 +58,7 @@ pub(crate) async fn upload(
         stream_id: path_stream,
     };
     let mut delivery = Delivery::begin(edge, Share::open(edge, &credential, announced).await?, manner);
+    delivery.within(request);
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -48,8 +70,7 @@ pub(crate) async fn upload(
         let Ok(piece) = frame.into_data() else { continue }; // trailers say nothing to us
         delivery.take(piece).await?;
     }
-    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    delivery.finish(TraceContext::find(lines)).await
+    delivery.finish(client).await
 }
 
 /// Reads and drops what a refused client still sends, so that it can read the answer: a connection closed

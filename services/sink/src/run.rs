@@ -23,6 +23,8 @@ pub struct Control {
     pub topic: Topic,
     /// What the log is called in traces: `kafka`, or `evenkeel` for the embedded one.
     pub log_system: &'static str,
+    /// What the store is called in traces: `cassandra`, or `sqlite` for the embedded one.
+    pub store_system: &'static str,
 }
 
 /// Why a worker ended otherwise than drained.
@@ -53,7 +55,8 @@ pub fn run(
     let mut metronome = Metronome::new(Duration::ZERO, interval)?;
     let mut driver = Driver::new(options);
     let mut watch = Watch::new(control.emitter.clone(), control.status.clone(), control.topic);
-    let mut spans = Spans::new(control.emitter.traced(), control.log_system, control.topic);
+    let mut spans =
+        Spans::new(control.emitter.traced(), control.log_system, control.store_system, control.topic);
     let (mut actions, mut done) = (Vec::new(), Vec::new());
     let mut told_drain = false;
     loop {
@@ -98,7 +101,10 @@ fn perform(
                 spans.send(&action);
                 worker.perform(action)?;
             }
-            Action::Row(id, action) => rows.submit(id, action),
+            Action::Row(id, action) => {
+                spans.write(&action);
+                rows.submit(id, action);
+            }
             Action::Say(event) => watch.say(now_ms(), &event),
             Action::Drained => drained = true,
         }

@@ -4,11 +4,11 @@
 
 mod cql_rows;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use cql_rows::{Dice, Driven, config, now_ms};
 use evenkeel_cql::{
-    ConnectError, CqlConfig, CqlReader, CqlRows, Millis, SchemaError, WindowQuery, WindowTable, doctor,
-    migrate,
+    ConnectError, CqlConfig, CqlReader, CqlRows, Millis, SchemaError, WindowQuery, WindowTable, migrate,
+    survey,
 };
 use evenkeel_live::parts::cassandra::Cassandra;
 use evenkeel_model::{Score, ScoredEvent, StoredRow, StoredScore, WindowSpan};
@@ -42,7 +42,7 @@ fn the_window_store_on_a_real_server() {
         ("more than queue-max is answered at once", queue_bound),
         ("another data centre is refused by name", unknown_dc),
         ("nobody listens: an error with a remedy, in time", dead_server),
-        ("doctor", healthy),
+        ("survey", surveyed),
     ];
     for (name, case) in cases {
         eprintln!("- {name}");
@@ -84,7 +84,9 @@ fn migrations(config: &CqlConfig) -> anyhow::Result<()> {
     let mut changed = config.clone();
     changed.tables[2].ttl = Some(Millis::from_days(90));
     changed.tables.push(WindowTable { size: Millis::from_s(10), ttl: None });
-    ensure!(doctor(&changed)?.findings.len() == 2);
+    let found = survey(&changed)?;
+    ensure!(matches!(found.schema, Err(ConnectError::Schema(SchemaError::Missing { .. }))), "{found:?}");
+    ensure!(found.stale.iter().map(|s| s.table.as_str()).eq(["windows_250ms"]), "{found:?}");
     let applied = migrate(&changed)?.applied;
     ensure!(applied.iter().any(|what| what.starts_with("windows_250ms: ttl_s=7776000")), "{applied:?}");
     ensure!(applied.iter().any(|what| what == "windows_10s"), "{applied:?}");
@@ -373,9 +375,20 @@ fn dead_server(config: &CqlConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn healthy(config: &CqlConfig) -> anyhow::Result<()> {
-    let report = doctor(config)?;
-    ensure!(report.findings.is_empty(), "{:?}", report.findings);
-    ensure!(report.versions.contains_key("base") && report.versions.contains_key("windows_5s"), "{report:?}");
+fn surveyed(config: &CqlConfig) -> anyhow::Result<()> {
+    let found = survey(config)?;
+    ensure!(found.schema.is_ok() && found.stale.is_empty() && found.agreed == Some(true), "{found:?}");
+    ensure!(found.versions.contains_key("base") && found.versions.contains_key("windows_5s"), "{found:?}");
+    ensure!(
+        found.nodes.len() == 1 && found.nodes[0].connected && found.nodes[0].rack == "rack1",
+        "{found:?}"
+    );
+    ensure!(found.copies == BTreeMap::from([("datacenter1".to_owned(), 1)]), "{found:?}");
+    ensure!((found.rights.read, found.rights.write) == (Some(true), Some(true)), "{found:?}");
+    let clock = found.clock.context("the server's clock")?;
+    ensure!((clock.asked_ms - 60_000..clock.heard_ms + 60_000).contains(&clock.server_ms), "{clock:?}");
+    // The probe for the right to write has written nothing.
+    let query = WindowQuery { stream_id: Some("0".into()), ..WindowQuery::default() };
+    ensure!(collect(&mut CqlReader::open(config)?, &query)?.is_empty());
     Ok(())
 }

@@ -10,6 +10,8 @@ mod clock;
 mod collector;
 #[path = "faults/cut.rs"]
 mod cut;
+#[path = "faults/doctor.rs"]
+mod doctor;
 #[path = "faults/foreign.rs"]
 mod foreign;
 #[path = "faults/frames.rs"]
@@ -20,6 +22,8 @@ mod gateway;
 mod load;
 #[path = "faults/logins.rs"]
 mod logins;
+#[path = "faults/otelcol.rs"]
+mod otelcol;
 #[path = "faults/outages.rs"]
 mod outages;
 #[path = "faults/partitions.rs"]

@@ -3,7 +3,7 @@
 use crate::fake::{Answer, Fake, Setup};
 use crate::faults::config;
 use crate::frames::text_map;
-use evenkeel_cql::{AuthConfig, ConnectError, CqlConfig, CqlRows, SchemaError, ServerKind, doctor, migrate};
+use evenkeel_cql::{AuthConfig, ConnectError, CqlConfig, CqlRows, SchemaError, ServerKind, migrate, survey};
 use std::io::Write as _;
 
 fn open_error(config: &CqlConfig) -> ConnectError {
@@ -69,7 +69,8 @@ fn a_newer_schema_is_refused_with_a_remedy() {
         );
         assert!(error.to_string().contains("run the newer evenkeel"), "{error}");
     }
-    assert_eq!(doctor(&config(&fake)).unwrap().findings.len(), 1);
+    let survey = survey(&config(&fake)).unwrap();
+    assert!(matches!(survey.schema, Err(ConnectError::Schema(SchemaError::Newer { .. }))), "{survey:?}");
 }
 
 #[test]
@@ -148,4 +149,21 @@ fn unknown_keys_and_units_in_the_configuration_are_refused() {
     assert!(toml::from_str::<CqlConfig>("key-space = \"x\"").is_err());
     assert!(toml::from_str::<CqlConfig>("request-timeout = 5").is_err());
     assert!(toml::from_str::<CqlConfig>("consistency = \"any\"").is_err());
+}
+
+#[test]
+fn a_role_without_modify_is_seen_by_a_write_that_is_never_carried_out() {
+    const UNAUTHORIZED: i32 = 0x2100;
+    const INVALID: i32 = 0x2200;
+    let fake = Fake::start(Setup::default());
+    migrate(&config(&fake)).unwrap();
+    let probe = "INSERT INTO evenkeel.latest_window";
+    for (code, text, want) in [
+        (UNAUTHORIZED, "User x has no MODIFY permission on <table evenkeel.latest_window>", Some(false)),
+        (INVALID, "ttl is too large. requested (2147483647) maximum (630720000)", Some(true)),
+    ] {
+        fake.plant_on(probe, [Answer::Error(code, vec![], text)]);
+        assert_eq!(survey(&config(&fake)).unwrap().rights.write, want, "{text}");
+    }
+    assert!(fake.all_planted_was_answered());
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod doctor;
 pub mod fetch;
 pub mod helm_values;
 pub mod plan;
@@ -12,3 +13,4 @@ pub mod score;
 pub mod serve;
 pub mod service;
 pub mod setup;
+pub mod top;

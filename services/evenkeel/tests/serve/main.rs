@@ -4,9 +4,11 @@
 
 mod bodies;
 mod disk;
+mod documents;
 mod live;
 mod log;
 mod machine;
 mod poison;
 mod recordings;
 mod server;
+mod top;

@@ -175,6 +175,8 @@ pub struct Secure {
     pub password: String,
     /// Private key (PKCS #8) and certificate of the TLS listener, PEM.
     pub key_and_certificate: String,
+    /// Whether that user may do nothing at all; who comes without a login may do everything.
+    pub forbids: bool,
 }
 
 impl LocalBroker {
@@ -238,7 +240,10 @@ impl LocalBroker {
             secure.password,
             keystore.display()
         );
-        Ok(fs::write(self.dir.join("extra.properties"), properties)?)
+        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                          super.users=User:ANONYMOUS\n";
+        let authorizer = if secure.forbids { authorizer } else { "" };
+        Ok(fs::write(self.dir.join("extra.properties"), properties + authorizer)?)
     }
 
     /// Stops every thread of it (SIGSTOP): connections stay open and nothing answers.

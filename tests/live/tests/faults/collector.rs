@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
 use std::convert::Infallible;
@@ -25,6 +26,12 @@ pub struct Spanned {
     pub links: Vec<(String, String)>,
     /// `messaging.system`.
     pub system: String,
+    /// `db.system.name`.
+    pub store: String,
+    /// `db.operation.batch.size`; 0 without one.
+    pub rows: i64,
+    /// `http.response.status_code`; 0 without one.
+    pub status: i64,
 }
 
 /// Keeps every span it was sent.
@@ -83,7 +90,8 @@ async fn take(
     response
 }
 
-fn spans_of(export: ExportTraceServiceRequest) -> Vec<Spanned> {
+/// The spans of one export.
+pub fn spans_of(export: ExportTraceServiceRequest) -> Vec<Spanned> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut spans = Vec::new();
     for of_process in export.resource_spans {
@@ -92,6 +100,9 @@ fn spans_of(export: ExportTraceServiceRequest) -> Vec<Spanned> {
             spans.push(Spanned {
                 service: service.clone(),
                 system: text(span.attributes.iter(), "messaging.system"),
+                store: text(span.attributes.iter(), "db.system.name"),
+                rows: number(&span.attributes, "db.operation.batch.size"),
+                status: number(&span.attributes, "http.response.status_code"),
                 trace: hex(&span.trace_id),
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
@@ -103,13 +114,18 @@ fn spans_of(export: ExportTraceServiceRequest) -> Vec<Spanned> {
     spans
 }
 
-fn text<'a>(
-    attributes: impl Iterator<Item = &'a opentelemetry_proto::tonic::common::v1::KeyValue>,
-    key: &str,
-) -> String {
+fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>, key: &str) -> String {
     let found = attributes.filter(|kv| kv.key == key).find_map(|kv| kv.value.as_ref()?.value.as_ref());
     match found {
         Some(Value::StringValue(text)) => text.clone(),
         _ => String::new(),
+    }
+}
+
+fn number(attributes: &[KeyValue], key: &str) -> i64 {
+    let found = attributes.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.as_ref()?.value.as_ref());
+    match found {
+        Some(Value::IntValue(number)) => *number,
+        _ => 0,
     }
 }

@@ -44,6 +44,13 @@ fn identity(name: &str, issuer: Option<&Identity>) -> Identity {
     Identity { certificate: builder.build(), key }
 }
 
+/// Key and certificate of a broker, by an authority of their own.
+pub fn broker_identity() -> String {
+    let server = identity("broker", Some(&identity("test authority", None)));
+    let pem = [server.key.private_key_to_pem_pkcs8().unwrap(), server.certificate.to_pem().unwrap()].concat();
+    String::from_utf8(pem).unwrap()
+}
+
 fn file(dir: &Path, name: &str, content: &[u8]) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, content).unwrap();
@@ -60,6 +67,7 @@ fn a_wrong_kafka_login_or_certificate_is_exit_code_2_with_the_keys_to_check() {
         user: "alice".into(),
         password: "right".into(),
         key_and_certificate: String::from_utf8(pem).unwrap(),
+        forbids: false,
     };
     let broker = LocalBroker::start_secure(secure).unwrap();
     let (right, wrong) = (file(dir.path(), "right", b"right\n"), file(dir.path(), "wrong", b"wrong\n"));

@@ -1,16 +1,20 @@
-//! One request's trace through ingest, coalescer and sink, as an OTLP collector sees it; requests that nobody
+//! One request's trace through ingest, coalescer, sink and store, as an OTLP collector sees it; requests that nobody
 //! records leave nothing.
 
-use crate::collector::{Collector, Spanned};
+use crate::collector::{Collector, Spanned, spans_of};
+use crate::otelcol::Otelcol;
 use crate::site::{DEADLINE, FLEET, Service, Site, now_ms, post_with};
+use crate::topics::read;
+use evenkeel_model::Topic;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
 use std::time::Instant;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
 
-fn traced(collector: &Collector, site: Site) -> Site {
-    site.set(format!("process.telemetry.otlp-endpoint={}", collector.endpoint))
-        .set("process.telemetry.sample-ratio=0") // what clients record, and nothing else
+fn traced(endpoint: &str, site: Site) -> Site {
+    site.set(format!("process.telemetry.otlp-endpoint={endpoint}")).set("process.telemetry.sample-ratio=0") // what clients record, and nothing else
 }
 
 /// Two requests that nobody records, and one that its client does: whose windows close within it.
@@ -34,48 +38,84 @@ fn one<'a>(spans: &'a [Spanned], name: &str) -> &'a Spanned {
     found[0]
 }
 
+/// Waits until rows are stored, and ends the services, which send what is left.
 #[track_caller]
-fn judge(collector: &Collector, services: Vec<Service>, names: [&str; 3], system: &str) {
+fn finish(services: Vec<Service>) {
     let stored = |s: &Service| s.metric("evenkeel_sink_rows_total{outcome=\"written\"}").unwrap_or_default();
     let mut services = services;
     services.last_mut().unwrap().until("rows are stored", |sink| stored(sink) >= 25.0);
     for service in services {
-        assert_eq!(service.terminate(), Some(0)); // sends what is left
+        assert_eq!(service.terminate(), Some(0));
     }
+}
+
+/// Every hop is there, each within or linked to the one before.
+#[track_caller]
+fn judge(spans: &[Spanned], names: [&str; 3], systems: [&str; 2]) {
+    assert!(spans.iter().all(|s| s.trace == TRACE), "{spans:#?}");
+    let [ingest, coalescer, sink] = names;
+    let [log, store] = systems;
+    let (asked, sent) = (one(spans, "POST /v1/events"), one(spans, "send events"));
+    let (folded, stored) = (one(spans, "process events"), one(spans, "process windows"));
+    let written = one(spans, "INSERT windows");
+    let services = [asked, sent, folded, stored, written].map(|span| span.service.as_str());
+    assert_eq!(services, [ingest, ingest, coalescer, sink, sink]);
+    assert_eq!([&sent.system, &folded.system, &stored.system], [log; 3]);
+    assert_eq!((asked.status, written.store.as_str()), (200, store));
+    assert!(written.rows >= 5, "{written:?}"); // a window of each stream at least
+    assert_eq!((asked.parent.as_str(), &sent.parent), (CLIENT, &asked.id));
+    assert_eq!((&folded.parent, &folded.links), (&sent.id, &vec![(TRACE.to_owned(), sent.id.clone())]));
+    assert_eq!((&stored.parent, &stored.links), (&folded.id, &vec![(TRACE.to_owned(), folded.id.clone())]));
+    assert_eq!(written.parent, stored.id);
+    assert_eq!(spans.len(), 5, "{spans:#?}");
+}
+
+#[track_caller]
+fn collected(collector: &Collector) -> Vec<Spanned> {
     let began = Instant::now();
-    while collector.spans().len() < 3 {
+    while collector.spans().len() < 5 {
         assert!(began.elapsed() < DEADLINE, "{:#?}", collector.spans());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let spans = collector.spans();
-    assert!(spans.iter().all(|s| s.trace == TRACE && s.system == system), "{spans:#?}");
-    let (sent, folded, stored) =
-        (one(&spans, "send events"), one(&spans, "process events"), one(&spans, "process windows"));
-    assert_eq!([&sent.service, &folded.service, &stored.service], names);
-    assert_eq!(sent.parent, CLIENT);
-    assert_eq!((&folded.parent, &folded.links), (&sent.id, &vec![(TRACE.to_owned(), sent.id.clone())]));
-    assert_eq!((&stored.parent, &stored.links), (&folded.id, &vec![(TRACE.to_owned(), folded.id.clone())]));
+    collector.spans()
 }
 
+/// The OpenTelemetry Collector takes the spans by OTLP and puts them into a topic, where they are read again.
 #[test]
-fn a_requests_trace_leads_through_ingest_coalescer_and_sink() {
-    let collector = Collector::start();
-    let site = traced(&collector, Site::whole("traces"));
+fn a_requests_trace_leads_through_ingest_coalescer_sink_and_store_to_a_real_collector() {
+    let site = Site::whole("traces");
+    let into = Site::on_kafka("traces-into");
+    let collector = Otelcol::start(&into.brokers, &format!("{}.events", into.prefix));
+    let site = traced(&collector.endpoint, site);
     let mut ingest = site.start("ingest", &[]);
     let address = ingest.address();
     let services = vec![ingest, site.start("coalescer", &[]), site.start("sink", &[])];
     send(&address, (now_ms() - 120_000) / 5_000 * 5_000);
-    judge(&collector, services, ["evenkeel-ingest", "evenkeel-coalescer", "evenkeel-sink"], "kafka");
+    finish(services);
+    let spans = |values: &[Vec<u8>]| -> Vec<Spanned> {
+        values
+            .iter()
+            .flat_map(|value| spans_of(ExportTraceServiceRequest::decode(&value[..]).unwrap()))
+            .collect()
+    };
+    let values = |found: &[crate::topics::Found]| found.iter().map(|f| f.value.clone()).collect::<Vec<_>>();
+    let found = read(&into, Topic::Events, "five spans", |found| spans(&values(found)).len() >= 5);
+    judge(
+        &spans(&values(&found)),
+        ["evenkeel-ingest", "evenkeel-coalescer", "evenkeel-sink"],
+        ["kafka", "cassandra"],
+    );
 }
 
 #[test]
 fn a_requests_trace_leads_through_one_machine() {
     let collector = Collector::start();
     let dir = tempfile::tempdir().unwrap();
-    let site =
-        traced(&collector, Site::at("machine", "127.0.0.1:1", "127.0.0.1:1")).set("local.partitions=1");
+    let site = traced(&collector.endpoint, Site::at("machine", "127.0.0.1:1", "127.0.0.1:1"))
+        .set("local.partitions=1");
     let mut machine = site.start_in(dir.path());
     let address = machine.address();
     send(&address, (now_ms() - 120_000) / 5_000 * 5_000);
-    judge(&collector, vec![machine], ["evenkeel"; 3], "evenkeel");
+    finish(vec![machine]);
+    judge(&collected(&collector), ["evenkeel"; 3], ["evenkeel", "sqlite"]);
 }

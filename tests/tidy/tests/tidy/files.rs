@@ -14,6 +14,7 @@ const UNSAFE: &[(&str, &str)] = &[
         "libs/kafka/src/native.rs",
         "batch fetches: librdkafka's C interface hands over whole arrays of messages",
     ),
+    ("libs/kafka/src/rights.rs", "authorised operations of topics: only librdkafka's C interface tells them"),
     ("libs/onnx/tests/allocations.rs", "an allocator that counts: a row allocates nothing, a file little"),
     ("libs/window/src/prefetch.rs", "the processor's prefetch: a hint, reads nothing"),
     ("libs/window/tests/accounting.rs", "an allocator that counts, to compare the account with"),

@@ -162,7 +162,7 @@ impl Bench<'_> {
         let screen = |n: usize| Screen {
             address: server.address,
             topics: (0..topics).map(|topic| name_of(who, topic)).collect(),
-            slow: slow_of > 0 && n % slow_of == 0,
+            slow: slow_of > 0 && n.is_multiple_of(slow_of),
             nats: who == Who::Nats,
         };
         let seconds = Duration::from_secs(self.options.seconds);
