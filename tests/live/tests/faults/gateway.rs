@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::http::Request;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 const TOKEN: &str = "screen-0123456789abcdef";
-const FILE: &str = "[[credential]]\nname = \"screen\"\ntoken = \"screen-0123456789abcdef\"\nstreams = [\"bowl/*\"]\n";
+const FILE: &str =
+    "[[credential]]\nname = \"screen\"\ntoken = \"screen-0123456789abcdef\"\nstreams = [\"bowl/*\"]\n";
 
 /// A device that counts: each event's value is its number, ten a second, each sent until it is acknowledged.
 fn device(address: &str, acknowledged: &AtomicU64, stop: &AtomicBool) {
@@ -125,8 +126,11 @@ fn a_screen_goes_on_over_a_restart_of_the_broker_and_has_the_last_value() {
 
     let mut screen = Screen::open(&at);
     screen.until("the topic that its token does not cover", |_, said| {
-        said.is_some_and(|said| said["ended"][0] == json!({"id": 2, "reason": "forbidden",
-            "message": "the credential does not cover imu/1"}))
+        said.is_some_and(|said| {
+            said["ended"][0]
+                == json!({"id": 2, "reason": "forbidden",
+            "message": "the credential does not cover imu/1"})
+        })
     });
     screen.until("frames", |screen, _| screen.newest >= 20);
     site.settle();
