@@ -68,7 +68,8 @@ pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::
         .max_frame_size(Some(shared.terms.message_bytes_max));
     let stream = parts.io.into_inner();
     let socket =
-        WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
+        WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
+            .await;
     let Some(format) = format else {
         return goodbye(socket, (4505, "offer evenkeel.v1.json or evenkeel.v1.cbor".into()), &shared).await;
     };

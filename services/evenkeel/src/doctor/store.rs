@@ -136,11 +136,9 @@ impl Finding {
     pub fn told(&self) -> Told {
         let error = |kind, exit| (kind, Weight::Error(exit));
         let ((kind, weight), why, remedy) = match self {
-            Self::NoStore(trouble) => {
-                return Told::of_failure("no-store", trouble.exit, "CQL store", &trouble.message);
-            }
-            Self::Schema(trouble) => {
-                return Told::of_failure("schema", trouble.exit, "CQL store", &trouble.message);
+            Self::NoStore(trouble) | Self::Schema(trouble) => {
+                let kind = if matches!(self, Self::NoStore(_)) { "no-store" } else { "schema" };
+                return Told::of_failure(kind, trouble.exit, "CQL store", &trouble.message);
             }
             Self::Stale(StaleTable { table, recorded, wanted }) => (
                 ("stale-table", Weight::Warning),
@@ -166,9 +164,7 @@ impl Finding {
             ),
             Self::FewCopies { copies } => (
                 ("few-copies", Weight::Warning),
-                format!(
-                    "{copies} copies: with one node away its rows can be neither written nor read by quorum"
-                ),
+                format!("{copies} copies: with one node away no quorum writes or reads its rows"),
                 "three copies (ALTER KEYSPACE, then repair)",
             ),
             Self::WeakReads { copies } => (

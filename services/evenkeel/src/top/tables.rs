@@ -96,9 +96,12 @@ pub const BOUNDS: [(&str, &str, &str, Unit); 9] = [
     ),
 ];
 
-/// What did not get through: (who, the counter, the label with the reason, values that are none, the label that says the
-/// same again).
-pub const DROPS: [(&str, &str, &str, &[&str], Option<&str>); 10] = [
+/// A counter of what did not get through: who, the counter, the label with the reason, values that are none, the label
+/// that says the same again.
+pub type Drops = (&'static str, &'static str, &'static str, &'static [&'static str], Option<&'static str>);
+
+/// What did not get through.
+pub const DROPS: [Drops; 10] = [
     ("ingest", "evenkeel_ingest_events_total", "outcome", &["accepted"], None),
     ("ingest messages", "evenkeel_ingest_messages_refused_total", "reason", &[], None),
     ("ingest credentials", "evenkeel_ingest_credentials_refused_total", "reason", &[], None),

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// Lines that begin so are not run here, and why.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("make ", "tests/tidy finds the target; CI runs `make test`, the demo is tests/serve/machine.rs"),
     ("cargo build --release", "this test is built by cargo; release is `make image`"),
     ("export PATH=", "the path of this test has the binary"),
@@ -19,6 +19,7 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("evenkeel ingest ", "Kafka: tests/live/tests/cluster.rs"),
     ("evenkeel coalescer ", "Kafka: tests/live/tests/cluster.rs"),
     ("evenkeel sink ", "Kafka and a CQL store: tests/live/tests/cluster.rs"),
+    ("evenkeel query scores", "a scorer with a model: tests/serve/machine.rs, tests/live/tests/cluster.rs"),
     ("evenkeel doctor", "Kafka and a CQL store: tests/live/tests/faults/doctor.rs"),
 ];
 

@@ -57,7 +57,8 @@ pub(crate) async fn open(edge: Arc<Edge>, upgrade: Upgrade) -> Option<Session> {
         .max_message_size(Some(limits.message_bytes_max))
         .max_frame_size(Some(limits.message_bytes_max));
     let socket =
-        WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
+        WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
+            .await;
     Some(Session {
         _open: Open::new(&edge),
         credential,

@@ -51,7 +51,7 @@ impl Screen {
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", generate_key())
             .header("sec-websocket-protocol", "evenkeel.v1.json");
-        let (socket, _) = client::client(request.body(()).unwrap(), stream).unwrap();
+        let (socket, _) = client(request.body(()).unwrap(), stream).unwrap();
         let mut screen = Self { socket, seqs: BTreeMap::new(), newest: 0, stale: false };
         screen.say(&json!({"type": "connection_init", "token": TOKEN}));
         let subscriptions = json!([
