@@ -247,9 +247,12 @@ impl Fanout {
         }
     }
 
-    /// When [`Fanout::tick`] is due next, ms.
+    /// When [`Fanout::tick`] is due next, ms: when the next phase that has a connection is, or in a tick's time. Who
+    /// waits for it asks again after [`Fanout::connect`].
     pub fn due_ms(&self) -> u64 {
-        self.due_of(self.group)
+        let last = self.group + Settings::PHASES - 1;
+        let occupied = |group: &u64| !self.phases[(group % Settings::PHASES) as usize].is_empty();
+        self.due_of((self.group..last).find(occupied).unwrap_or(last))
     }
 
     /// Moves on to `now_ms`: whoever has something to take and can take it is told in `wake`, and collects.

@@ -153,7 +153,10 @@ async fn converse(
         _ = phases.wait_for(|phase| *phase >= Phase::Closing) => None,
     };
     let ended = match ended {
-        Some(ended) => ended,
+        Some(ended) => {
+            drop(connection); // a session idles for hours, and needs nothing of HTTP's
+            ended
+        }
         None => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -233,13 +233,18 @@ async fn paint(shared: Arc<Server>, errands: SyncSender<Errand>, topics_max: usi
     let mut looked = Instant::now();
     loop {
         let due_ms = shared.hall().fanout.due_ms();
-        sleep_until(shared.at(due_ms)).await;
+        let due = tokio::select! {
+            () = sleep_until(shared.at(due_ms)) => true,
+            () = shared.stirred.notified() => false, // somebody came, or asked for what only the store knows
+        };
         let (report, asked) = {
             let now = shared.now();
             let mut hall = shared.hall();
-            (hall.tick(now, &mut wake), hall.errands())
+            (due.then(|| hall.tick(now, &mut wake)), hall.errands())
         };
-        shared.meters.ticked(&report);
+        if let Some(report) = report {
+            shared.meters.ticked(&report);
+        }
         shared.wake(&wake);
         wake.clear();
         for errand in asked {

@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) auth: Auth,
     pub(crate) tls: Option<Tls>,
     wall_ms: Clock,
+    /// Told when what the ticker waits for has changed.
+    pub(crate) stirred: Notify,
 }
 
 /// The machine's time, ms since the epoch.
@@ -88,6 +90,7 @@ impl Server {
             auth,
             tls,
             wall_ms,
+            stirred: Notify::new(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Server {
 
     pub(crate) fn connect(&self, format: Format) -> (ConnectionId, Arc<Notify>) {
         let id = self.hall().fanout.connect(format);
+        self.stirred.notify_one();
         let notify = Arc::new(Notify::new());
         self.wakers().insert(id, Arc::clone(&notify));
         (id, notify)

@@ -308,6 +308,7 @@ impl Session {
             }
             Message::Subscribe(wishes) => {
                 let ended = shared.hall().subscribe(id, wishes, credential, now);
+                shared.stirred.notify_one();
                 let ended = ended.map_err(|close| end_of(&close))?;
                 (!ended.is_empty()).then_some(Control::Complete(ended))
             }

@@ -83,6 +83,7 @@ pub(crate) fn answer(
     });
     let wishes: Vec<Wish> = wishes.collect();
     let subscribed = shared.hall().subscribe(id, wishes, &stream.credential, shared.now());
+    shared.stirred.notify_one();
     match subscribed {
         Ok(ended) if ended.is_empty() => {}
         Ok(ended) => {
