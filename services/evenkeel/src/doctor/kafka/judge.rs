@@ -2,15 +2,13 @@
 
 use super::super::clock::{self, Verdict};
 use super::super::facts::{Clocks, Cluster, Part};
-use super::{Finding, OfCluster, OfCopies, OfTopic, Right, Setting};
+use super::{CONSUMER_GROUP_HEARTBEAT, Finding, OfCluster, OfCopies, OfTopic, Right, Setting};
 use evenkeel_kafka::topics::TopicSpec;
 use evenkeel_kafka::{Apis, Survey, TopicFacts, TopicState, TopicSurvey};
 use evenkeel_model::Topic;
 
 /// TxnOffsetCommit: from version 3 on (Kafka 2.5) a commit names its group's generation, which fences zombies.
 const TXN_OFFSET_COMMIT: (i16, i16) = (28, 3);
-/// ConsumerGroupHeartbeat: KIP-848.
-const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 /// Settings of a topic on which exactness hangs.
 const VITAL: [&str; 2] = ["cleanup.policy", "message.timestamp.type"];
 const MIN_IN_SYNC: &str = "min.insync.replicas";

@@ -9,8 +9,8 @@ use super::facts::{Cluster, Part, Trouble};
 use evenkeel_model::Topic;
 pub use judge::judge;
 
-/// JoinGroup: Kafka 4.0 took versions 0 and 1 away (KIP-896).
-const JOIN_GROUP: i16 = 11;
+/// ConsumerGroupHeartbeat (KIP-848): every broker offers it from Kafka 4.0 on.
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 
 /// A right on a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,10 +107,10 @@ pub struct Setting {
 /// What was seen, for a reader who wants to know that it was looked at.
 pub fn seen(cluster: &Cluster) -> Vec<String> {
     let Ok(survey) = &cluster.survey else { return Vec::new() };
-    let era = match survey.apis.get(&JOIN_GROUP) {
-        None => "an unknown version",
-        Some((first, _)) if *first >= 2 => "the protocol of Kafka 4.0 or later",
-        Some(_) => "a protocol before Kafka 4.0",
+    let era = match survey.apis.contains_key(&CONSUMER_GROUP_HEARTBEAT) {
+        _ if survey.apis.is_empty() => "an unknown version",
+        true => "the protocol of Kafka 4.0 or later",
+        false => "a protocol before Kafka 4.0",
     };
     let there: Vec<_> = survey.topics.iter().filter_map(judge::there).collect();
     let partitions = survey.topics.iter().find(|t| t.topic == Some(Topic::Events)).and_then(judge::there);

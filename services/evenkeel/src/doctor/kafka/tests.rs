@@ -30,7 +30,7 @@ fn healthy() -> Cluster {
     });
     let survey = Survey {
         brokers: 3,
-        apis: [(28, (0, 5)), (68, (0, 1)), (11, (2, 9))].into(),
+        apis: [(28, (0, 5)), (68, (0, 1))].into(),
         topics: topics.collect(),
         clock: Some(Ok(ClockReading { asked_ms: NOW, heard_ms: NOW + 20, server_ms: NOW + 10 })),
     };
@@ -167,7 +167,9 @@ fn a_lack_of_rights_names_who_needs_what() {
 fn what_was_seen_names_the_protocol() {
     let mut cluster = healthy();
     assert_eq!(seen(&cluster)[0], "Kafka: 3 broker(s), the protocol of Kafka 4.0 or later");
-    survey(&mut cluster).apis.insert(11, (0, 9));
+    survey(&mut cluster).apis.remove(&68);
     assert_eq!(seen(&cluster)[0], "Kafka: 3 broker(s), a protocol before Kafka 4.0");
+    survey(&mut cluster).apis.clear();
+    assert_eq!(seen(&cluster)[0], "Kafka: 3 broker(s), an unknown version");
     assert_eq!(seen(&cluster)[1..], ["topics: 9 of 9", "events: 12 partitions, 3 replica(s)"]);
 }
