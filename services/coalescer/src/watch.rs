@@ -5,10 +5,9 @@ use crate::event::Event;
 use evenkeel_model::{ClosedBy, DropReason};
 use evenkeel_seam::{Ledger, SizeLedger};
 use evenkeel_telemetry::names::coalescer as names;
-use evenkeel_telemetry::{Counter, Emitter, Histogram, event};
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
 use evenkeel_window::{Counters, WatchCounters};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 event! {
@@ -127,20 +126,8 @@ pub struct Status {
     pub frames_dropped: u64,
 }
 
-/// A status shared with others.
-#[derive(Debug, Clone, Default)]
-pub struct StatusCell(Arc<Mutex<Status>>);
-
-impl StatusCell {
-    /// The status after the last tick.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
-}
+/// The status after the last tick, for others to look at.
+pub type StatusCell = Latest<Status>;
 
 /// Turns a driver's state into metrics.
 #[derive(Debug)]

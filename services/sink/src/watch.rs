@@ -3,9 +3,8 @@
 use crate::driver::{Driver, Event};
 use evenkeel_model::Topic;
 use evenkeel_telemetry::names::sink as names;
-use evenkeel_telemetry::{Counter, Emitter, event};
+use evenkeel_telemetry::{Counter, Emitter, Latest, event};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 event! {
     /// A record could not be decoded.
@@ -82,20 +81,8 @@ pub struct Status {
     pub positions: BTreeMap<u32, u64>,
 }
 
-/// A status shared with others.
-#[derive(Debug, Clone, Default)]
-pub struct StatusCell(Arc<Mutex<Status>>);
-
-impl StatusCell {
-    /// The status after the last turn.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
-}
+/// The status after the last turn, for others to look at.
+pub type StatusCell = Latest<Status>;
 
 /// Turns a driver's events into metrics.
 #[derive(Debug)]

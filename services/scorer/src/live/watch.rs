@@ -5,9 +5,8 @@ use crate::live::event::Event;
 use crate::live::models::{ModelError, Role};
 use evenkeel_model::AlertAction;
 use evenkeel_telemetry::names::scorer as names;
-use evenkeel_telemetry::{Counter, Emitter, Histogram, event};
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 event! {
     /// A partition is live again.
@@ -106,20 +105,8 @@ pub struct Status {
     pub positions: BTreeMap<u32, u64>,
 }
 
-/// A status shared with others.
-#[derive(Debug, Clone, Default)]
-pub struct StatusCell(Arc<Mutex<Status>>);
-
-impl StatusCell {
-    /// The status after the last tick.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
-}
+/// The status after the last tick, for others to look at.
+pub type StatusCell = Latest<Status>;
 
 /// Turns a driver's events into metrics.
 #[derive(Debug)]
