@@ -258,10 +258,10 @@ impl Fanout {
     /// Moves on to `now_ms`: whoever has something to take and can take it is told in `wake`, and collects.
     pub fn tick(&mut self, now_ms: u64, wake: &mut Vec<ConnectionId>) -> TickReport {
         let mut report = TickReport::default();
-        if now_ms < self.due_ms() {
+        if now_ms < self.due_of(self.group) {
             return report;
         }
-        report.late_ms = now_ms - self.due_ms();
+        report.late_ms = now_ms.saturating_sub(self.due_ms());
         let last = (now_ms - self.begun_ms) * Settings::PHASES / self.settings.tick_ms;
         // Groups that were due more than once are painted once: the newest is all that counts.
         let first = self.group.max((last + 1).saturating_sub(Settings::PHASES));
