@@ -19,14 +19,8 @@ pub enum Finding {
     Stale(StaleTable),
     /// A server older than what is tested.
     OldServer { release: String },
-    /// No copy where we write.
-    NoCopyHere { dc: String },
-    /// More copies than nodes.
-    TooManyCopies { dc: String, copies: u32, nodes: u32 },
-    /// Too few for a node to be away.
-    FewCopies { copies: u32 },
-    /// A read may miss an acknowledged write.
-    WeakReads { copies: u32 },
+    /// The keyspace's copies.
+    Copies(OfCopies),
     /// All nodes in one rack.
     OneRack { rack: String, nodes: u32 },
     /// Nodes that are not reached.
@@ -38,6 +32,22 @@ pub enum Finding {
     /// Clocks differ.
     ClockWrong { by_ms: u64 },
 }
+
+/// What may be wrong with the copies of the keyspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OfCopies {
+    /// No copy where we write.
+    NoCopyHere { dc: String },
+    /// More copies than nodes.
+    TooManyCopies { dc: String, copies: u32, nodes: u32 },
+    /// Too few for a node to be away.
+    FewCopies { copies: u32 },
+    /// A read may miss an acknowledged write.
+    WeakReads { copies: u32 },
+}
+
+/// Kind and weight, why, remedy.
+type Words = ((&'static str, Weight), String, &'static str);
 
 /// Judges what was seen.
 pub fn judge(store: &Store) -> Vec<Finding> {
@@ -87,13 +97,17 @@ fn judge_copies(store: &Store, survey: &Survey, findings: &mut Vec<Finding>) {
     for (dc, copies) in &survey.copies {
         let (copies, nodes) = (*copies, nodes_of(dc));
         if copies > nodes {
-            findings.push(Finding::TooManyCopies { dc: dc.clone(), copies, nodes });
+            findings.push(Finding::Copies(OfCopies::TooManyCopies { dc: dc.clone(), copies, nodes }));
         }
     }
     match survey.copies.get(dc).copied().unwrap_or(0) {
-        0 => findings.push(Finding::NoCopyHere { dc: dc.clone() }),
-        copies if store.consistency_one && copies > 1 => findings.push(Finding::WeakReads { copies }),
-        copies @ 1..=2 if survey.nodes.len() > 1 => findings.push(Finding::FewCopies { copies }),
+        0 => findings.push(Finding::Copies(OfCopies::NoCopyHere { dc: dc.clone() })),
+        copies if store.consistency_one && copies > 1 => {
+            findings.push(Finding::Copies(OfCopies::WeakReads { copies }));
+        }
+        copies @ 1..=2 if survey.nodes.len() > 1 => {
+            findings.push(Finding::Copies(OfCopies::FewCopies { copies }));
+        }
         _ => {}
     }
 }
@@ -134,14 +148,15 @@ pub fn seen(store: &Store) -> Vec<String> {
 impl Finding {
     /// In words.
     pub fn told(&self) -> Told {
-        let error = |kind, exit| (kind, Weight::Error(exit));
+        let place = "CQL store";
         let ((kind, weight), why, remedy) = match self {
             Self::NoStore(trouble) => {
-                return Told::of_failure("no-store", trouble.exit, "CQL store", &trouble.message);
+                return Told::of_failure("no-store", trouble.exit, place, &trouble.message);
             }
             Self::Schema(trouble) => {
-                return Told::of_failure("schema", trouble.exit, "CQL store", &trouble.message);
+                return Told::of_failure("schema", trouble.exit, place, &trouble.message);
             }
+            Self::Copies(of) => of.words(),
             Self::Stale(StaleTable { table, recorded, wanted }) => (
                 ("stale-table", Weight::Warning),
                 format!("table {table} has {recorded}, the configuration says {wanted}"),
@@ -152,8 +167,43 @@ impl Finding {
                 format!("Cassandra {release} is older than what is tested (5.0)"),
                 "upgrade it",
             ),
+            Self::OneRack { rack, nodes } => (
+                ("one-rack", Weight::Note),
+                format!("all {nodes} nodes are in rack {rack}: copies are not spread"),
+                "name racks by what fails together",
+            ),
+            Self::NodesAway { away, nodes } => (
+                ("nodes-away", Weight::Warning),
+                format!("{away} of {nodes} nodes are not reached from here"),
+                "look at these nodes, and at network policies to each of them",
+            ),
+            Self::SchemaDisagrees => (
+                ("schema-disagrees", Weight::Warning),
+                "nodes have different versions of the schema".into(),
+                "wait a minute; then restart the node that stays behind (`nodetool describecluster`)",
+            ),
+            Self::NoRight { right } => (
+                ("no-store-right", Weight::Error(Exit::Usage)),
+                format!("this role has not the right {right}"),
+                "grant SELECT and MODIFY on the keyspace to the role of cql.auth.user",
+            ),
+            Self::ClockWrong { by_ms } => (
+                ("store-clock", Weight::Warning),
+                format!(
+                    "the node's clock differs from this machine's by at least {by_ms} ms: rows expire at odd times"
+                ),
+                "synchronise the time of both machines",
+            ),
+        };
+        Told { kind, weight, place: place.into(), why, remedy: remedy.to_owned() }
+    }
+}
+
+impl OfCopies {
+    fn words(&self) -> Words {
+        match self {
             Self::NoCopyHere { dc } => (
-                error("no-copy-here", Exit::Usage),
+                ("no-copy-here", Weight::Error(Exit::Usage)),
                 format!("the keyspace has no copy in {dc}, where this program reads and writes"),
                 "set cql.local-dc to a data centre with copies, or alter the keyspace's replication and repair",
             ),
@@ -172,41 +222,13 @@ impl Finding {
                 "three copies (ALTER KEYSPACE, then repair)",
             ),
             Self::WeakReads { copies } => (
-                error("weak-reads", Exit::Usage),
+                ("weak-reads", Weight::Error(Exit::Usage)),
                 format!(
                     "cql.consistency = one with {copies} copies: a late event may be merged into an older row"
                 ),
                 "set cql.consistency = \"local-quorum\"",
             ),
-            Self::OneRack { rack, nodes } => (
-                ("one-rack", Weight::Note),
-                format!("all {nodes} nodes are in rack {rack}: copies are not spread"),
-                "name racks by what fails together",
-            ),
-            Self::NodesAway { away, nodes } => (
-                ("nodes-away", Weight::Warning),
-                format!("{away} of {nodes} nodes are not reached from here"),
-                "look at these nodes, and at network policies to each of them",
-            ),
-            Self::SchemaDisagrees => (
-                ("schema-disagrees", Weight::Warning),
-                "nodes have different versions of the schema".into(),
-                "wait a minute; then restart the node that stays behind (`nodetool describecluster`)",
-            ),
-            Self::NoRight { right } => (
-                error("no-store-right", Exit::Usage),
-                format!("this role has not the right {right}"),
-                "grant SELECT and MODIFY on the keyspace to the role of cql.auth.user",
-            ),
-            Self::ClockWrong { by_ms } => (
-                ("store-clock", Weight::Warning),
-                format!(
-                    "the node's clock differs from this machine's by at least {by_ms} ms: rows expire at odd times"
-                ),
-                "synchronise the time of both machines",
-            ),
-        };
-        Told { kind, weight, place: "CQL store".into(), why, remedy: remedy.to_owned() }
+        }
     }
 }
 
