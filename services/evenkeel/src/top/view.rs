@@ -1,7 +1,7 @@
 //! What is shown, as numbers: two readings in, a view out.
 
 use super::scrape::Scrape;
-use super::tables::{BOUNDS, DROPS, LEVELS, Level, RATES, RateOf, Unit};
+use super::tables::{BOUNDS, DROPS, DropOf, LEVELS, Level, RATES, RateOf, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -217,7 +217,7 @@ fn p99(heard: &[(&Reading, &Scrape)], metric: &str) -> Option<f64> {
 
 fn drops(heard: &[(&Reading, &Scrape)], seconds: f64) -> Vec<Drop> {
     let mut found = Vec::new();
-    for (place, metric, label, fine, each) in &DROPS {
+    for DropOf { place, metric, label, fine, each } in &DROPS {
         let mut by_reason = BTreeMap::<String, (f64, f64)>::new();
         for (reading, now) in heard {
             let before = reading.before.as_ref().map(|before| before.by(metric, label, *each));
