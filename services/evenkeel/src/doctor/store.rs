@@ -19,14 +19,8 @@ pub enum Finding {
     Stale(StaleTable),
     /// A server older than what is tested.
     OldServer { release: String },
-    /// No copy where we write.
-    NoCopyHere { dc: String },
-    /// More copies than nodes.
-    TooManyCopies { dc: String, copies: u32, nodes: u32 },
-    /// Too few for a node to be away.
-    FewCopies { copies: u32 },
-    /// A read may miss an acknowledged write.
-    WeakReads { copies: u32 },
+    /// The keyspace's copies.
+    Copies(OfCopies),
     /// All nodes in one rack.
     OneRack { rack: String, nodes: u32 },
     /// Nodes that are not reached.
@@ -38,6 +32,22 @@ pub enum Finding {
     /// Clocks differ.
     ClockWrong { by_ms: u64 },
 }
+
+/// What may be wrong with the copies of the keyspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OfCopies {
+    /// No copy where we write.
+    NoCopyHere { dc: String },
+    /// More copies than nodes.
+    TooManyCopies { dc: String, copies: u32, nodes: u32 },
+    /// Too few for a node to be away.
+    FewCopies { copies: u32 },
+    /// A read may miss an acknowledged write.
+    WeakReads { copies: u32 },
+}
+
+/// Kind and weight, why, remedy.
+type Words = ((&'static str, Weight), String, &'static str);
 
 /// Judges what was seen.
 pub fn judge(store: &Store) -> Vec<Finding> {
@@ -87,13 +97,17 @@ fn judge_copies(store: &Store, survey: &Survey, findings: &mut Vec<Finding>) {
     for (dc, copies) in &survey.copies {
         let (copies, nodes) = (*copies, nodes_of(dc));
         if copies > nodes {
-            findings.push(Finding::TooManyCopies { dc: dc.clone(), copies, nodes });
+            findings.push(Finding::Copies(OfCopies::TooManyCopies { dc: dc.clone(), copies, nodes }));
         }
     }
     match survey.copies.get(dc).copied().unwrap_or(0) {
-        0 => findings.push(Finding::NoCopyHere { dc: dc.clone() }),
-        copies if store.consistency_one && copies > 1 => findings.push(Finding::WeakReads { copies }),
-        copies @ 1..=2 if survey.nodes.len() > 1 => findings.push(Finding::FewCopies { copies }),
+        0 => findings.push(Finding::Copies(OfCopies::NoCopyHere { dc: dc.clone() })),
+        copies if store.consistency_one && copies > 1 => {
+            findings.push(Finding::Copies(OfCopies::WeakReads { copies }));
+        }
+        copies @ 1..=2 if survey.nodes.len() > 1 => {
+            findings.push(Finding::Copies(OfCopies::FewCopies { copies }));
+        }
         _ => {}
     }
 }
@@ -134,12 +148,15 @@ pub fn seen(store: &Store) -> Vec<String> {
 impl Finding {
     /// In words.
     pub fn told(&self) -> Told {
-        let error = |kind, exit| (kind, Weight::Error(exit));
+        let place = "CQL store";
         let ((kind, weight), why, remedy) = match self {
-            Self::NoStore(trouble) | Self::Schema(trouble) => {
-                let kind = if matches!(self, Self::NoStore(_)) { "no-store" } else { "schema" };
-                return Told::of_failure(kind, trouble.exit, "CQL store", &trouble.message);
+            Self::NoStore(trouble) => {
+                return Told::of_failure("no-store", trouble.exit, place, &trouble.message);
             }
+            Self::Schema(trouble) => {
+                return Told::of_failure("schema", trouble.exit, place, &trouble.message);
+            }
+            Self::Copies(of) => of.words(),
             Self::Stale(StaleTable { table, recorded, wanted }) => (
                 ("stale-table", Weight::Warning),
                 format!("table {table} has {recorded}, the configuration says {wanted}"),
@@ -149,30 +166,6 @@ impl Finding {
                 ("old-store", Weight::Warning),
                 format!("Cassandra {release} is older than what is tested (5.0)"),
                 "upgrade it",
-            ),
-            Self::NoCopyHere { dc } => (
-                error("no-copy-here", Exit::Usage),
-                format!("the keyspace has no copy in {dc}, where this program reads and writes"),
-                "set cql.local-dc to a data centre with copies, or alter the keyspace's replication and repair",
-            ),
-            Self::TooManyCopies { dc, copies, nodes } => (
-                ("too-many-copies", Weight::Warning),
-                format!(
-                    "{copies} copies in {dc}, which has {nodes} node(s): quorums fail sooner than planned"
-                ),
-                "add nodes, or alter the keyspace's replication and repair",
-            ),
-            Self::FewCopies { copies } => (
-                ("few-copies", Weight::Warning),
-                format!("{copies} copies: with one node away no quorum writes or reads its rows"),
-                "three copies (ALTER KEYSPACE, then repair)",
-            ),
-            Self::WeakReads { copies } => (
-                error("weak-reads", Exit::Usage),
-                format!(
-                    "cql.consistency = one with {copies} copies: a late event may be merged into an older row"
-                ),
-                "set cql.consistency = \"local-quorum\"",
             ),
             Self::OneRack { rack, nodes } => (
                 ("one-rack", Weight::Note),
@@ -190,7 +183,7 @@ impl Finding {
                 "wait a minute; then restart the node that stays behind (`nodetool describecluster`)",
             ),
             Self::NoRight { right } => (
-                error("no-store-right", Exit::Usage),
+                ("no-store-right", Weight::Error(Exit::Usage)),
                 format!("this role has not the right {right}"),
                 "grant SELECT and MODIFY on the keyspace to the role of cql.auth.user",
             ),
@@ -202,7 +195,40 @@ impl Finding {
                 "synchronise the time of both machines",
             ),
         };
-        Told { kind, weight, place: "CQL store".into(), why, remedy: remedy.to_owned() }
+        Told { kind, weight, place: place.into(), why, remedy: remedy.to_owned() }
+    }
+}
+
+impl OfCopies {
+    fn words(&self) -> Words {
+        match self {
+            Self::NoCopyHere { dc } => (
+                ("no-copy-here", Weight::Error(Exit::Usage)),
+                format!("the keyspace has no copy in {dc}, where this program reads and writes"),
+                "set cql.local-dc to a data centre with copies, or alter the keyspace's replication and repair",
+            ),
+            Self::TooManyCopies { dc, copies, nodes } => (
+                ("too-many-copies", Weight::Warning),
+                format!(
+                    "{copies} copies in {dc}, which has {nodes} node(s): quorums fail sooner than planned"
+                ),
+                "add nodes, or alter the keyspace's replication and repair",
+            ),
+            Self::FewCopies { copies } => (
+                ("few-copies", Weight::Warning),
+                format!(
+                    "{copies} copies: with one node away its rows can be neither written nor read by quorum"
+                ),
+                "three copies (ALTER KEYSPACE, then repair)",
+            ),
+            Self::WeakReads { copies } => (
+                ("weak-reads", Weight::Error(Exit::Usage)),
+                format!(
+                    "cql.consistency = one with {copies} copies: a late event may be merged into an older row"
+                ),
+                "set cql.consistency = \"local-quorum\"",
+            ),
+        }
     }
 }
 

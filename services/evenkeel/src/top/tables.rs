@@ -96,22 +96,43 @@ pub const BOUNDS: [(&str, &str, &str, Unit); 9] = [
     ),
 ];
 
-/// A counter of what did not get through: who, the counter, the label with the reason, values that are none, the label
-/// that says the same again.
-pub type Drops = (&'static str, &'static str, &'static str, &'static [&'static str], Option<&'static str>);
-
 /// What did not get through.
-pub const DROPS: [Drops; 10] = [
-    ("ingest", "evenkeel_ingest_events_total", "outcome", &["accepted"], None),
-    ("ingest messages", "evenkeel_ingest_messages_refused_total", "reason", &[], None),
-    ("ingest credentials", "evenkeel_ingest_credentials_refused_total", "reason", &[], None),
-    ("ingest connections", "evenkeel_ingest_connections_cut_total", "reason", &[], None),
-    ("recordings", "evenkeel_ingest_recordings_refused_total", "reason", &[], None),
-    ("coalescer", "evenkeel_coalescer_events_total", "outcome", &["counted", "late"], Some("size")),
-    ("frames", "evenkeel_coalescer_frames_total", "outcome", &["made"], None),
-    ("late merge", "evenkeel_sink_late_skipped_total", "reason", &[], None),
-    ("sink rows", "evenkeel_sink_rows_total", "outcome", &["written"], None),
-    ("screens", "evenkeel_gateway_closes_total", "reason", &[], None),
+pub struct DropOf {
+    /// Where, in the view.
+    pub place: &'static str,
+    /// The counter.
+    pub metric: &'static str,
+    /// The label with the reason.
+    pub label: &'static str,
+    /// Its values that are none.
+    pub fine: &'static [&'static str],
+    /// The label whose values say the same thing again.
+    pub each: Option<&'static str>,
+}
+
+const fn reasons(place: &'static str, metric: &'static str) -> DropOf {
+    DropOf { place, metric, label: "reason", fine: &[], each: None }
+}
+
+const fn outcomes(place: &'static str, metric: &'static str, fine: &'static [&'static str]) -> DropOf {
+    DropOf { place, metric, label: "outcome", fine, each: None }
+}
+
+/// From the device to the screen.
+pub const DROPS: [DropOf; 10] = [
+    outcomes("ingest", "evenkeel_ingest_events_total", &["accepted"]),
+    reasons("ingest messages", "evenkeel_ingest_messages_refused_total"),
+    reasons("ingest credentials", "evenkeel_ingest_credentials_refused_total"),
+    reasons("ingest connections", "evenkeel_ingest_connections_cut_total"),
+    reasons("recordings", "evenkeel_ingest_recordings_refused_total"),
+    DropOf {
+        each: Some("size"),
+        ..outcomes("coalescer", "evenkeel_coalescer_events_total", &["counted", "late"])
+    },
+    outcomes("frames", "evenkeel_coalescer_frames_total", &["made"]),
+    reasons("late merge", "evenkeel_sink_late_skipped_total"),
+    outcomes("sink rows", "evenkeel_sink_rows_total", &["written"]),
+    reasons("screens", "evenkeel_gateway_closes_total"),
 ];
 
 #[cfg(test)]
@@ -124,7 +145,7 @@ mod tests {
         let rates = RATES.iter().map(|rate| rate.metric);
         let levels = LEVELS.iter().map(|(_, metric, ..)| *metric);
         let bounds = BOUNDS.iter().flat_map(|(_, used, limit, _)| [*used, *limit]);
-        let drops = DROPS.iter().map(|(_, metric, ..)| *metric);
+        let drops = DROPS.iter().map(|drop| drop.metric);
         for metric in rates.chain(levels).chain(bounds).chain(drops) {
             assert!(documented.contains(&format!("| `{metric}` |")), "{metric}");
         }
