@@ -35,7 +35,7 @@ fn the_doctor_finds_nothing_wrong_where_services_would_start() {
     assert!(found.contains(&("warning".into(), "one-broker".into())), "{report:#}");
     let seen = report["seen"].to_string();
     for want in
-        ["Kafka 4.0 or later", "topics: 9 of 9", "store: Cassandra", "data centre datacenter1", "base 1"]
+        ["Kafka 4.0 or later", "topics: 9 of 9", "store: Cassandra", "data centre datacenter1", "base 2"]
     {
         assert!(seen.contains(want), "{want}: {seen}");
     }
