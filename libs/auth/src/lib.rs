@@ -18,7 +18,7 @@ mod tls;
 mod transport;
 
 pub use auth::{Auth, AuthError, Sources, Unknown};
-pub use config::{ClientCertificates, JwtConfig, KeyMisfit, TlsConfig};
+pub use config::{ClientCertificates, JwtConfig, KeyMisfit, TlsConfig, check_key};
 pub use credential::{Credential, Origin, Permission};
 pub use jwt::{Denied, JwtError};
 pub use pattern::Pattern;

@@ -5,7 +5,9 @@
 use crate::hall::HallSettings;
 use crate::interest::Manner;
 use crate::protocol::write::Terms;
-use evenkeel_auth::{JwtConfig, KeyMisfit, Sources, TlsConfig};
+pub use evenkeel_auth::KeyMisfit as ConfigMisfit;
+use evenkeel_auth::check_key as check;
+use evenkeel_auth::{JwtConfig, Sources, TlsConfig};
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{PositiveBytes, PositiveMs};
 use evenkeel_fanout::Settings;
@@ -143,31 +145,6 @@ pub struct Reload {
     pub every: PositiveMs,
 }
 
-/// Keys that do not fit together, or a number that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {got}: {why}")]
-pub struct ConfigMisfit {
-    /// The key.
-    pub key: &'static str,
-    /// Its value.
-    pub got: String,
-    /// Why that cannot work, and what can.
-    pub why: &'static str,
-}
-
-impl From<KeyMisfit> for ConfigMisfit {
-    fn from(KeyMisfit { key, got, why }: KeyMisfit) -> Self {
-        Self { key, got, why }
-    }
-}
-
-fn check(key: &'static str, got: impl ToString, fits: bool, why: &'static str) -> Result<(), ConfigMisfit> {
-    match fits {
-        true => Ok(()),
-        false => Err(ConfigMisfit { key, got: got.to_string(), why }),
-    }
-}
-
 /// Control messages that may wait for a connection: what the protocol says.
 const CONTROLS_MAX: usize = 32;
 
@@ -210,7 +187,7 @@ impl Config {
         let claim = &self.credentials.permissions_claim;
         check("credentials.permissions-claim", claim, !claim.is_empty(), "must name a claim")?;
         self.jwt.check()?;
-        Ok(self.tls.check()?)
+        self.tls.check()
     }
 
     /// Where the credentials are.

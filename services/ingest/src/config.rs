@@ -11,7 +11,9 @@ use crate::flush::Flush;
 use crate::ramp::RampLimits;
 pub use crate::settings::{Bridge, Mqtt};
 use crate::ws::WebSocketLimits;
-use evenkeel_auth::{JwtConfig, KeyMisfit, Sources, TlsConfig};
+pub use evenkeel_auth::KeyMisfit as ConfigMisfit;
+pub(crate) use evenkeel_auth::check_key as check;
+use evenkeel_auth::{JwtConfig, Sources, TlsConfig};
 use evenkeel_chassis::secret::SecretFile;
 use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
 use evenkeel_limits::RetryHint;
@@ -165,42 +167,12 @@ pub struct Accept {
     pub backlog: u32,
 }
 
-/// Keys that do not fit together, or a number that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {got}: {why}")]
-pub struct ConfigMisfit {
-    /// The key.
-    pub key: &'static str,
-    /// Its value.
-    pub got: String,
-    /// Why that cannot work, and what can.
-    pub why: &'static str,
-}
-
-impl From<KeyMisfit> for ConfigMisfit {
-    fn from(KeyMisfit { key, got, why }: KeyMisfit) -> Self {
-        Self { key, got, why }
-    }
-}
-
 /// The least a record may hold: one event with the largest payload and all fields, bytes.
 const RECORD_BYTES_MIN: u64 = 96 * 1024;
 /// hyper's own least read buffer, bytes.
 const HEAD_BYTES_MIN: u64 = 8192;
 /// Records lie in an arena of 32-bit offsets, bytes.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 30;
-
-pub(crate) fn check(
-    key: &'static str,
-    got: impl ToString,
-    fits: bool,
-    why: &'static str,
-) -> Result<(), ConfigMisfit> {
-    match fits {
-        true => Ok(()),
-        false => Err(ConfigMisfit { key, got: got.to_string(), why }),
-    }
-}
 
 impl Config {
     /// Checks what a single key's type cannot.

@@ -11,6 +11,7 @@ use crate::upload::{discard, upload};
 use crate::ws::{self, Upgrade};
 use bytes::Bytes;
 use evenkeel_auth::Peer;
+use evenkeel_codec::percent_decode;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -20,7 +21,6 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use std::borrow::Cow;
 use std::io;
 
 /// The body of an answer: known whole, or read from a recording as it is sent.
@@ -205,36 +205,13 @@ fn find(path: &str) -> Result<(&'static Route, Option<String>), Problem> {
     let stream = path.strip_prefix("/v1/streams/").and_then(|rest| rest.strip_suffix("/events"));
     match stream {
         Some(stream) => match percent_decode(stream) {
-            Some(stream_id) => Ok((&STREAM_EVENTS, Some(stream_id.into_owned()))),
+            Some(stream_id) => Ok((&STREAM_EVENTS, Some(stream_id))),
             None => {
                 Err(Problem::new(Kind::BadStreamId, "the stream id of the path is not percent-encoded UTF-8"))
             }
         },
         None => Err(Problem::new(Kind::NotFound, format!("{path} does not exist"))),
     }
-}
-
-/// `None` for a broken escape or text that is not UTF-8.
-pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return None;
-            }
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &rest[2..];
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn accept(route: &Route, accepted: &Accepted) -> Reply {

@@ -6,7 +6,7 @@ mod tls;
 pub use jwt::JwtConfig;
 pub use tls::{ClientCertificates, TlsConfig};
 
-/// Keys that do not fit together.
+/// Keys that do not fit together, or a number that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {got}: {why}")]
 pub struct KeyMisfit {
@@ -16,6 +16,19 @@ pub struct KeyMisfit {
     pub got: String,
     /// Why that cannot work, and what can.
     pub why: &'static str,
+}
+
+/// A key whose value must fit: else what is wrong with it.
+pub fn check_key(
+    key: &'static str,
+    got: impl ToString,
+    fits: bool,
+    why: &'static str,
+) -> Result<(), KeyMisfit> {
+    match fits {
+        true => Ok(()),
+        false => Err(KeyMisfit { key, got: got.to_string(), why }),
+    }
 }
 
 #[cfg(test)]

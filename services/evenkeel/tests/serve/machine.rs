@@ -1,6 +1,6 @@
 //! One machine under kill -9, its endpoints, what it refuses at the start, the demo and the plan.
 
-use crate::server::{DEADLINE, Server, get, post};
+use crate::server::{DEADLINE, Server, get, post, run_anywhere};
 use evenkeel_scenarios::{Fleet, Rows};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -187,20 +187,7 @@ fn each_window_has_one_stored_score_across_kill_9() {
 fn a_second_process_on_the_same_directory_is_refused_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
-    let second = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args([
-            "run",
-            "--set",
-            "ingest.listen=127.0.0.1:0",
-            "--set",
-            "gateway.listen=127.0.0.1:0",
-            "--set",
-            "process.admin.listen=127.0.0.1:0",
-        ])
-        .arg("--data-dir")
-        .arg(dir.path())
-        .output()
-        .unwrap();
+    let second = run_anywhere().arg("--data-dir").arg(dir.path()).output().unwrap();
     assert_eq!(second.status.code(), Some(3));
     let text = String::from_utf8_lossy(&second.stderr);
     assert!(text.contains("another process has the data directory"), "{text}");
@@ -218,20 +205,7 @@ fn wrong_configuration_is_refused_with_the_key_and_what_is_allowed() {
         ("nobody.key=1", "nobody"),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .args([
-                "run",
-                "--set",
-                "ingest.listen=127.0.0.1:0",
-                "--set",
-                "gateway.listen=127.0.0.1:0",
-                "--set",
-                "process.admin.listen=127.0.0.1:0",
-            ])
-            .args(["--set", set, "--data-dir"])
-            .arg(dir.path())
-            .output()
-            .unwrap();
+        let output = run_anywhere().args(["--set", set, "--data-dir"]).arg(dir.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{set}: {text}");
         assert!(text.contains(want), "{set}: {text}");

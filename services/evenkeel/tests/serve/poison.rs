@@ -2,7 +2,7 @@
 
 use crate::log::{self, Refused};
 use crate::machine::{FLEET, stored};
-use crate::server::{Server, metric, post, until};
+use crate::server::{Server, metric, post, run_anywhere, until};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{EventBatch, Topic, partition_of};
 use evenkeel_scenarios::lone_row;
@@ -100,16 +100,7 @@ fn a_log_shorter_than_replay_from_is_counted_as_lost_or_refused() {
     assert_eq!(gone, 20, "5 streams, 4 requests");
     drop(local);
 
-    let refused = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args([
-            "run",
-            "--set",
-            "ingest.listen=127.0.0.1:0",
-            "--set",
-            "gateway.listen=127.0.0.1:0",
-            "--set",
-            "process.admin.listen=127.0.0.1:0",
-        ])
+    let refused = run_anywhere()
         .args(["--set", "coalescer.cut-log=refuse", "--set", "coalescer.sizes=[\"1m\"]", "--data-dir"])
         .arg(dir.path())
         .output()

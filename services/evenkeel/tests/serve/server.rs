@@ -19,6 +19,16 @@ const SETS: [&str; 7] = [
     "local.partitions=2",
 ];
 
+/// `evenkeel run` that listens nowhere in particular.
+pub fn run_anywhere() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.arg("run");
+    for set in &SETS[..3] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
 /// A running `evenkeel run`.
 pub struct Server {
     child: Child,

@@ -1,5 +1,7 @@
 //! Names of topics (schemas/ws/topics.json).
 
+use evenkeel_codec::percent_decode;
+
 /// What a topic is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
@@ -50,20 +52,7 @@ impl Name {
 
 /// A parameter of a name; empty or broken = `None`.
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            let good = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| good)?);
-            rest = &rest[2..];
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+    percent_decode(text).filter(|text| !text.is_empty())
 }
 
 /// `5s`, `1m`, `250ms`, `1h` as the configuration writes them.

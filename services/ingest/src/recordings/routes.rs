@@ -6,13 +6,13 @@ use super::name::{Facet, RecordingName, RecordingPath};
 use super::receive::{self, Received};
 use super::{Recordings, send};
 use crate::delivery::{Edge, Share};
-use crate::http::{Reply, Route, percent_decode, respond, whole};
+use crate::http::{Reply, Route, respond, whole};
 use crate::problem::{Kind, Problem};
 use crate::upload::authorize;
 use crate::ws::same_origin;
 use bytes::Bytes;
-use evenkeel_auth::Credential;
-use evenkeel_auth::Peer;
+use evenkeel_auth::{Credential, Peer};
+use evenkeel_codec::percent_decode;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -156,7 +156,7 @@ pub(crate) async fn answer(
         let decoded = |text, kind, what: &str| {
             let broken =
                 || Problem::new(kind, format!("the {what} id of the path is not percent-encoded UTF-8"));
-            percent_decode(text).map(|text| text.into_owned()).ok_or_else(broken)
+            percent_decode(text).ok_or_else(broken)
         };
         let stream_id = decoded(path.stream, Kind::BadStreamId, "stream")?;
         let recording_id = decoded(path.recording, Kind::BadRecordingId, "recording")?;
