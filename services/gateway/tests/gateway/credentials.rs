@@ -39,6 +39,13 @@ impl Filed {
         let server = Server::start(&[("tokens-file", path.as_str()), ("reload.every", "'10ms'")]).await;
         Self { directory, server }
     }
+
+    /// Another text in the file's place, in one step, as a mounted secret changes.
+    fn change(&self, text: &str) {
+        let path = |name| self.directory.path().join(name);
+        std::fs::write(path("next.toml"), text).unwrap();
+        std::fs::rename(path("next.toml"), path("tokens.toml")).unwrap();
+    }
 }
 
 /// A gateway that takes the tokens of an issuer.
@@ -79,7 +86,8 @@ async fn a_wrong_token_opens_nothing() {
     let mut silent = Client::open(server.address, Some("evenkeel.v1.json"), None).await;
     assert_eq!(silent.init(None).await, Err(4501));
     assert!(server.value("evenkeel_gateway_credentials_refused_total{reason=\"unknown\"}") >= 4.0);
-    assert!(server.metric("evenkeel_gateway_closes_total{reason=\"credential_refused\"} 5"));
+    let closes = "evenkeel_gateway_closes_total{reason=\"credential_refused\"} 5";
+    wait_for("all five to be counted", || server.metric(closes)).await;
     for path in ["/v1/live/events?topic=device%2Fbowl%252F7%2Fstatus", "/debug/topics"] {
         let refused = server.get(path).await;
         assert!(
@@ -147,12 +155,14 @@ async fn a_token_that_leaves_the_file_closes_its_connections() {
     answer.unwrap();
     let (mut stays, answer) = Client::with_token(filed.server.address, OPERATOR).await;
     answer.unwrap();
-    std::fs::write(filed.directory.path().join("tokens.toml"), FILE.replace("bowls-", "wolbs-")).unwrap();
+    filed.change(&FILE.replace("bowls-", "wolbs-"));
     assert_eq!(client.closed().await, 4001);
     assert_eq!(Client::with_token(filed.server.address, BOWLS).await.1, Err(4501));
     stays.say(json!({"type": "ping"})).await;
     stays.hear_type("pong").await;
-    assert!(filed.server.metric("evenkeel_gateway_reloads_total{outcome=\"good\",what=\"credentials\"} 1"));
+    // A connection is closed as soon as the file is in force, the count follows.
+    let reloads = "evenkeel_gateway_reloads_total{outcome=\"good\",what=\"credentials\"} 1";
+    wait_for("the reload to be counted", || filed.server.metric(reloads)).await;
     filed.server.stopped().await;
 }
 
