@@ -17,6 +17,7 @@ mod error;
 mod input;
 pub mod live;
 mod modes;
+mod monitor;
 mod output;
 mod overrides;
 mod pool;
@@ -27,6 +28,7 @@ pub use config::{Config, DEFAULT_TOML, Mode, Plan, PlanError, SERVICE, TestMode}
 pub use error::{InputError, OutputError, RunError};
 pub use evenkeel_scoring::{Memory, Policy, Report};
 pub use input::read_rows;
+pub use monitor::Clock;
 pub use overrides::{Overrides, read_overrides};
 pub use pool::{Pace, PoolError, Scored, score_through_queue};
 pub use profile::write_profile;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::{OutputError, RunError};
+use crate::monitor::Clock;
 use crate::output::Staged;
 use crate::pool::{Pace, PoolError, Scored, score_through_queue, unix_seconds};
 use crate::run::{Counted, Prepared, Progress};
@@ -114,6 +115,7 @@ pub fn async_stream(
         queue_max: config.queue_max,
         policy: config.drop_policy,
         workers: config.workers,
+        clock: Clock::Wall,
     };
     let (mut counted, mut latencies_ms) = (Counted::default(), Vec::new());
     let counts =

@@ -1,16 +1,12 @@
 //! The asynchronous mode: rows arrive, wait in the bounded queue, and workers score them truly in parallel.
 //!
-//! Owns: the threads, the lock around the queue. Never: a rule about dropping (libs/scoring's queue has it). The
-//! producer never scores, so a slow model drops rows instead of slowing their arrival; a row that fails is an
-//! outcome like any other, so nothing waits for it.
+//! Owns: the threads. Never: a wait (`monitor` has them all). The producer never scores, so a slow model drops
+//! rows instead of slowing their arrival; a row that fails is an outcome like any other, so nothing waits for it.
 
-use evenkeel_scoring::{
-    Arrivals, Binding, Frame, Memory, Model, Offer, Policy, Queue, QueueCounts, ScoreError,
-};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::monitor::{Clock, Job, Monitor};
+use evenkeel_scoring::{Arrivals, Binding, Frame, Memory, Model, Policy, QueueCounts, ScoreError};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How rows arrive and are served.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +23,8 @@ pub struct Pace {
     pub policy: Policy,
     /// Threads that score.
     pub workers: usize,
+    /// What they take the time from.
+    pub clock: Clock,
 }
 
 /// A row that was taken from the queue.
@@ -51,48 +49,15 @@ pub enum PoolError<E> {
     Panicked(&'static str),
 }
 
-struct Job {
-    row: usize,
-    ingested: Instant,
-}
+/// Takes a thread out of the monitor when it ends; when it unwinds, the run is given up, so that nobody waits for it.
+struct Present<'a>(&'a Monitor);
 
-struct State {
-    queue: Queue<Job>,
-    /// No more rows come.
-    ended: bool,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    /// A row waits, or no more come.
-    ready: Condvar,
-    /// There is room again.
-    room: Condvar,
-    /// The run is given up: the outcomes cannot be taken, or a worker panicked.
-    given_up: AtomicBool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
-        self.lock().ended = true;
-        self.ready.notify_all();
-        self.room.notify_all();
-    }
-}
-
-/// Gives the run up when a thread unwinds, so that nobody waits for it.
-struct Watched<'a>(&'a Shared);
-
-impl Drop for Watched<'_> {
+impl Drop for Present<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.give_up();
         }
+        self.0.leave();
     }
 }
 
@@ -109,21 +74,16 @@ pub fn score_through_queue<E>(
     pace: Pace,
     mut each: impl FnMut(Scored) -> Result<(), E>,
 ) -> Result<QueueCounts, PoolError<E>> {
-    let shared = Shared {
-        state: Mutex::new(State { queue: Queue::new(pace.queue_max, pace.policy), ended: false }),
-        ready: Condvar::new(),
-        room: Condvar::new(),
-        given_up: AtomicBool::new(false),
-    };
     let workers = pace.workers.max(1);
+    let monitor = Monitor::new(pace.queue_max, pace.policy, pace.clock, workers + 1);
     // Outcomes that may wait for `each`; past that workers wait, and the queue before them fills.
     let (sender, outcomes) = sync_channel(4 * workers);
     let taken = std::thread::scope(|scope| {
-        let producer = scope.spawn(|| produce(&shared, pace));
+        let producer = scope.spawn(|| produce(&monitor, pace));
         let scoring: Vec<_> = (0..workers)
-            .map(|_| {
-                let (sender, shared) = (sender.clone(), &shared);
-                scope.spawn(move || work(shared, model, binding, frame, &sender))
+            .map(|me| {
+                let (sender, monitor) = (sender.clone(), &monitor);
+                scope.spawn(move || work(me, monitor, model, binding, frame, &sender))
             })
             .collect();
         drop(sender);
@@ -131,7 +91,7 @@ pub fn score_through_queue<E>(
         for outcome in outcomes {
             if let Err(error) = each(outcome) {
                 taken = Err(PoolError::Taking(error));
-                shared.give_up();
+                monitor.give_up();
                 break; // the channel ends here; workers that send find nobody and stop
             }
         }
@@ -142,70 +102,44 @@ pub fn score_through_queue<E>(
         let scored = scored.into_iter().all(|ended| ended);
         taken.and(produced).and(panicked("scoring", scored))
     });
-    taken.map(|()| shared.lock().queue.counts())
+    taken.map(|()| monitor.counts())
 }
 
 /// Rows arrive on an absolute schedule, so that a late wake-up does not shift the rows after it.
-fn produce(shared: &Shared, pace: Pace) {
-    let _watched = Watched(shared);
+fn produce(monitor: &Monitor, pace: Pace) {
+    let _present = Present(monitor);
     let mut arrivals = Arrivals::new(pace.jitter_ms, pace.seed);
-    let began = Instant::now();
     let mut at_ms = 0.0;
     for row in 0..pace.rows {
         at_ms += arrivals.gap_ms();
-        let due = began + Duration::from_secs_f64(at_ms / 1000.0);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let mut job = Job { row, ingested: Instant::now() };
-        let mut state = shared.lock();
-        while let Offer::Full(refused) = state.queue.offer(job) {
-            job = refused;
-            state = shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-            if shared.given_up.load(Ordering::Acquire) {
-                return;
-            }
-        }
-        drop(state);
-        shared.ready.notify_one();
-        if shared.given_up.load(Ordering::Acquire) {
+        monitor.sleep_until(pace.workers.max(1), (at_ms * 1000.0) as u64);
+        if !monitor.put(Job { row, arrived_us: monitor.now_us() }) {
             return;
         }
     }
-    shared.lock().ended = true;
-    shared.ready.notify_all();
+    monitor.end();
 }
 
-fn work(shared: &Shared, model: &Model, binding: &Binding, frame: &Frame, outcomes: &SyncSender<Scored>) {
-    let _watched = Watched(shared);
+fn work(
+    me: usize,
+    monitor: &Monitor,
+    model: &Model,
+    binding: &Binding,
+    frame: &Frame,
+    outcomes: &SyncSender<Scored>,
+) {
+    let _present = Present(monitor);
     let mut memory = Memory::default();
-    while let Some(job) = next(shared) {
-        let began = Instant::now();
+    while let Some(job) = monitor.take() {
+        let began_us = monitor.now_us();
         let score = model.score(binding, frame, job.row, &mut memory);
-        let left = Duration::from_micros(model.service_us()).saturating_sub(began.elapsed());
-        if !left.is_zero() {
-            std::thread::sleep(left);
+        if model.service_us() > 0 {
+            monitor.sleep_until(me, began_us + model.service_us());
         }
-        let latency_ms = job.ingested.elapsed().as_secs_f64() * 1000.0;
+        let latency_ms = monitor.now_us().saturating_sub(job.arrived_us) as f64 / 1000.0;
         let outcome = Scored { row: job.row, timestamp: unix_seconds(), latency_ms, score };
         if outcomes.send(outcome).is_err() {
             return;
         }
-    }
-}
-
-fn next(shared: &Shared) -> Option<Job> {
-    let mut state = shared.lock();
-    loop {
-        if shared.given_up.load(Ordering::Acquire) {
-            return None;
-        }
-        if let Some(job) = state.queue.take() {
-            drop(state);
-            shared.room.notify_one();
-            return Some(job);
-        }
-        if state.ended {
-            return None;
-        }
-        state = shared.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
 }

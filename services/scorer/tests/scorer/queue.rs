@@ -1,14 +1,15 @@
-//! The threads against the queue in virtual time. Times differ by what the machine's timers do, so within bounds.
+//! The threads against a discrete-event reference: their clock is virtual, so rows and times are the same.
 
-use evenkeel_scorer::{Pace, Policy, PoolError, Report, Scored, score_through_queue};
-use evenkeel_scoring::{Arrivals, Binding, Fate, Frame, Model, Timed, quantile, simulate};
+use evenkeel_scorer::{Clock, Pace, Policy, PoolError, Report, Scored, score_through_queue};
+use evenkeel_scoring::{Arrivals, Binding, Fate, Frame, Line, Model, Timed, quantile};
+use std::collections::BTreeMap;
 
 fn timed(service_us: u64) -> Timed {
     Timed { service_us, score: 0.7, fails_at: None }
 }
 
 fn pace(rows: usize, workers: usize, policy: Policy) -> Pace {
-    Pace { rows, jitter_ms: 10.0, seed: 5, queue_max: 6, policy, workers }
+    Pace { rows, jitter_ms: 10.0, seed: 5, queue_max: 6, policy, workers, clock: Clock::Virtual }
 }
 
 /// Runs and reports, as the asynchronous mode does.
@@ -29,31 +30,45 @@ fn report(model: Timed, pace: Pace) -> (Report, Vec<Scored>) {
     (report, scored)
 }
 
-fn near(what: &str, got: f64, want: f64) {
-    assert!((got - want).abs() <= 0.25 * want, "{what}: {got} ms, the reference has {want} ms");
+/// What the threads did with each row: not there if dropped, else µs from arrival to completion.
+fn latencies_us(scored: &[Scored]) -> BTreeMap<usize, u64> {
+    scored.iter().map(|s| (s.row, (s.latency_ms * 1000.0).round() as u64)).collect()
 }
 
 #[test]
-fn drop_rate_and_latencies_are_those_of_the_reference() {
+fn the_same_rows_are_dropped_as_in_the_reference_and_each_takes_as_long() {
     // One worker does a third of the rows, three do nearly all of them: so workers do work side by side.
-    for (workers, policy) in [(1, Policy::DropNew), (3, Policy::DropNew), (2, Policy::DropOldest)] {
-        let pace = pace(150, workers, policy);
-        let (report, _) = report(timed(33_000), pace);
+    let policies = [(1, Policy::DropNew), (3, Policy::DropNew), (2, Policy::DropOldest), (2, Policy::Block)];
+    for ((workers, policy), seed) in
+        policies.into_iter().flat_map(|case| (0..25).map(move |seed| (case, seed)))
+    {
+        let pace = Pace { seed, ..pace(150, workers, policy) };
+        let (report, scored) = report(timed(33_000), pace);
         let arrivals = Arrivals::new(pace.jitter_ms, pace.seed).times_us(pace.rows);
-        let fates = simulate(&arrivals, &|_| 33_000, pace.queue_max, policy, workers);
-        let mut latencies: Vec<f64> = fates
+        // A row arrives once the producer is there again: where it waited for room, that is later.
+        let (mut line, mut free) = (Line::new(pace.queue_max, policy, workers), 0);
+        let arrived: Vec<u64> = arrivals
             .iter()
-            .zip(&arrivals)
-            .filter_map(|(fate, at)| match fate {
-                Fate::Done { ended_us, .. } => Some((ended_us - at) as f64 / 1000.0),
+            .map(|&due| {
+                let at = due.max(free);
+                free = line.arrive(at, &|_| 33_000);
+                at
+            })
+            .collect();
+        let fates = line.finish(&|_| 33_000);
+        let reference: BTreeMap<usize, u64> = fates
+            .iter()
+            .enumerate()
+            .filter_map(|(row, fate)| match fate {
+                Fate::Done { ended_us, .. } => Some((row, ended_us - arrived[row])),
                 Fate::Dropped => None,
             })
             .collect();
-        latencies.sort_by(f64::total_cmp);
-        let drop_rate = 1.0 - latencies.len() as f64 / pace.rows as f64;
-        assert!((report.drop_rate - drop_rate).abs() <= 0.03, "{workers}: {} {drop_rate}", report.drop_rate);
-        near("p50", report.queue_latency_ms_p50, quantile(&latencies, 0.5));
-        near("p95", report.queue_latency_ms_p95, quantile(&latencies, 0.95));
+        assert_eq!(latencies_us(&scored), reference, "{workers} workers, {policy:?}, seed {seed}");
+        let mut ordered: Vec<f64> = reference.values().map(|&us| us as f64 / 1000.0).collect();
+        ordered.sort_by(f64::total_cmp);
+        assert_eq!(report.dropped as usize, pace.rows - ordered.len());
+        assert_eq!(report.queue_latency_ms_p95, quantile(&ordered, 0.95));
     }
 }
 
@@ -78,7 +93,7 @@ fn a_row_that_fails_is_counted_and_the_run_ends() {
 #[test]
 fn outcomes_that_nobody_takes_end_the_run() {
     for policy in [Policy::DropNew, Policy::Block] {
-        let pace = Pace { jitter_ms: 0.1, ..pace(10_000, 2, policy) };
+        let pace = Pace { jitter_ms: 0.1, clock: Clock::Wall, ..pace(10_000, 2, policy) };
         let refuse = |_: Scored| Err("the disk is full");
         let ended = score_through_queue(
             &Model::Timed(timed(100)),
