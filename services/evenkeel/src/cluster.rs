@@ -185,13 +185,14 @@ impl Process {
         if section.instance.is_empty() {
             section.instance.clone_from(&self.instance);
         }
-        let source = KafkaSource::connect(&config.kafka, section.partition, &name)?;
+        let (source, teller) = KafkaSource::connect(&config.kafka, section.partition, &name)?;
         let history = CqlHistory(CqlReader::open(&config.cql)?);
         let edges = gateway::Edges {
             emitter: self.telemetry.emitter().clone(),
             ready: self.ready.clone(),
             clock: gateway::system_clock(),
             source: Box::new(source),
+            teller: Box::new(teller),
             histories: vec![Box::new(history)],
             pages: pages::PAGES.to_vec(),
             metrics_text: None,

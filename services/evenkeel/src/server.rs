@@ -155,11 +155,13 @@ async fn live(
     let refused =
         |e: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("the gateway cannot start: {e}"));
     let metrics = emitter.metrics().clone();
+    let (source, teller) = LocalSource::open(local, config.gateway.partition).map_err(|e| refused(&e))?;
     let edges = gateway::Edges {
         emitter: emitter.clone(),
         ready,
         clock: gateway::system_clock(),
-        source: Box::new(LocalSource::open(local, config.gateway.partition).map_err(|e| refused(&e))?),
+        source: Box::new(source),
+        teller: Box::new(teller),
         histories: vec![Box::new(LocalHistory::open(local).map_err(|e| refused(&e))?)],
         pages: pages::PAGES.to_vec(),
         metrics_text: Some(Box::new(move || metrics.render().unwrap_or_default())),

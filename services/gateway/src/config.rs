@@ -13,6 +13,7 @@ use evenkeel_chassis::units::{PositiveBytes, PositiveMs};
 use evenkeel_fanout::Settings;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 /// The service's section in files, variables and `--set`.
 pub const SERVICE: &str = "gateway";
@@ -31,6 +32,8 @@ pub struct Config {
     pub instance: String,
     /// Its partition of `frames`.
     pub partition: u32,
+    /// Threads that serve connections.
+    pub threads: NonZeroU16,
     /// Most open connections.
     pub connections_max: usize,
     /// Origins beside its own.

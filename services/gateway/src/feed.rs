@@ -4,11 +4,11 @@
 
 use crate::content::devices::GLANCES_MAX;
 use crate::server::Server;
-use crate::source::{Arrived, Errand, History, Source, SourceError};
+use crate::source::{Arrived, Errand, History, Source, SourceError, Teller};
 use evenkeel_codec::{decode_alert, decode_frame};
 use evenkeel_telemetry::{Emitter, event};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,24 +36,35 @@ event! {
     }
 }
 
-/// How long a poll waits: what is watched is said after it.
-const WAIT: Duration = Duration::from_millis(25);
+/// How long a poll waits: the end of the service is noticed after it.
+const WAIT: Duration = Duration::from_millis(250);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads the tail until `stop`.
 pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Server, stop: &AtomicBool, emitter: &Emitter) {
     while !stop.load(Ordering::Acquire) {
-        let now = shared.now();
         let polled = source.poll(WAIT, &mut |arrived| take(&arrived, shared, emitter));
-        let interests = shared.hall().interests(now.1);
-        let told = if interests.is_empty() { Ok(()) } else { source.tell(&interests) };
-        if let Err(error) = polled.and(told) {
-            shared.meters.source_failed();
-            LogAway { why: &error.0 }.emit(emitter);
+        if let Err(error) = polled {
+            away(&error, shared, emitter);
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// Says what is watched, where something changed or is about to expire.
+pub(crate) fn say(teller: &mut dyn Teller, shared: &Server, emitter: &Emitter) {
+    let interests = shared.hall().interests(shared.wall_ms());
+    if !interests.is_empty()
+        && let Err(error) = teller.tell(&interests)
+    {
+        away(&error, shared, emitter);
+    }
+}
+
+fn away(error: &SourceError, shared: &Server, emitter: &Emitter) {
+    shared.meters.source_failed();
+    LogAway { why: &error.0 }.emit(emitter);
 }
 
 fn take(arrived: &Arrived<'_>, shared: &Server, emitter: &Emitter) {
@@ -73,21 +84,16 @@ fn take(arrived: &Arrived<'_>, shared: &Server, emitter: &Emitter) {
     }
 }
 
-/// Asks the store until `stop`. Several threads share the errands.
+/// Asks the store until nobody sends errands any more. Several threads share them.
 pub(crate) fn ask_store(
     mut history: Box<dyn History>,
     errands: &Arc<Mutex<Receiver<Errand>>>,
     shared: &Server,
-    stop: &AtomicBool,
     emitter: &Emitter,
 ) {
-    while !stop.load(Ordering::Acquire) {
-        let next = errands.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(WAIT);
-        let errand = match next {
-            Ok(errand) => errand,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
+    loop {
+        let next = errands.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(errand) = next else { return };
         if let Err(error) = run_errand(history.as_mut(), &errand, shared) {
             shared.meters.source_failed();
             StoreAway { why: &error.0 }.emit(emitter);

@@ -33,5 +33,5 @@ pub use config::{Config, ConfigMisfit, DEFAULT_TOML, SERVICE};
 pub use http::Page;
 pub use run::{Edges, Gateway, RunError, StartError};
 pub use server::{Clock, system_clock};
-pub use source::{Arrived, History, Listing, Question, Source, SourceError};
+pub use source::{Arrived, History, Listing, Question, Source, SourceError, Teller};
 pub use summary::MetricsText;

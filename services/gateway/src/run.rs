@@ -4,14 +4,14 @@
 
 use crate::accept::{Limits, listen};
 use crate::config::{Config, ConfigMisfit};
-use crate::feed::{ask_store, read_log};
+use crate::feed::{ask_store, read_log, say};
 use crate::hall::Hall;
 use crate::http::Page;
 use crate::meters::Meters;
 use crate::reload;
 use crate::server::{Clock, Gate, Server, Timing};
 use crate::session::Phase;
-use crate::source::{Errand, History, Source};
+use crate::source::{Errand, History, Source, Teller};
 use crate::summary::{MetricsText, Summaries, fetch};
 use evenkeel_auth::{Auth, AuthError, Tls, TlsError};
 use evenkeel_chassis::drain::Drain;
@@ -83,6 +83,8 @@ pub struct Edges {
     pub clock: Clock,
     /// The tail of the log.
     pub source: Box<dyn Source>,
+    /// Writes to it.
+    pub teller: Box<dyn Teller>,
     /// The store, one per thread that asks it.
     pub histories: Vec<Box<dyn History>>,
     /// What is served at `/`.
@@ -100,6 +102,7 @@ pub struct Gateway {
     ready: Condition,
     emitter: Emitter,
     metrics_text: Option<MetricsText>,
+    teller: Box<dyn Teller>,
     errands: SyncSender<Errand>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -141,9 +144,8 @@ impl Gateway {
         let reading = move || read_log(source, &of, &end, &emitter);
         threads.push(std::thread::Builder::new().name("gateway-log".into()).spawn(reading)?);
         for history in edges.histories {
-            let (of, end, emitter) = (Arc::clone(&shared), Arc::clone(&stop), edges.emitter.clone());
-            let waiting = Arc::clone(&waiting);
-            let asking = move || ask_store(history, &waiting, &of, &end, &emitter);
+            let (of, waiting, emitter) = (Arc::clone(&shared), Arc::clone(&waiting), edges.emitter.clone());
+            let asking = move || ask_store(history, &waiting, &of, &emitter);
             threads.push(std::thread::Builder::new().name("gateway-store".into()).spawn(asking)?);
         }
         Ok(Self {
@@ -154,6 +156,7 @@ impl Gateway {
             ready: edges.ready,
             emitter: edges.emitter,
             metrics_text: edges.metrics_text,
+            teller: edges.teller,
             errands,
             stop,
             threads,
@@ -168,7 +171,7 @@ impl Gateway {
     /// Serves until `drain` begins; then everybody is told when to come back, and is gone after `drain-spread`, or at
     /// the drain's own deadline if that is sooner.
     pub async fn run(self, drain: &Drain) -> Result<(), RunError> {
-        let Self { config, shared, listener, ready, metrics_text, errands, stop, threads, .. } = self;
+        let Self { config, shared, listener, ready, metrics_text, teller, errands, stop, threads, .. } = self;
         let limits = Limits {
             connections_max: config.connections_max,
             head_timeout: config.connection.head_timeout.duration(),
@@ -177,7 +180,8 @@ impl Gateway {
         };
         let (phase, phases) = watch::channel(Phase::Open);
         let mut server = tokio::spawn(listen(listener, Arc::clone(&shared), limits, phases));
-        let painting = tokio::spawn(paint(Arc::clone(&shared), errands, config.topics.topics_max));
+        let ways = Ways { teller, errands, emitter: self.emitter.clone() };
+        let painting = tokio::spawn(paint(Arc::clone(&shared), ways, config.topics.topics_max));
         let summing = tokio::spawn(sum(Arc::clone(&shared), config.summary.clone(), metrics_text));
         let keys =
             tokio::spawn(reload::keep_keys(Arc::clone(&shared), config.jwt.clone(), self.emitter.clone()));
@@ -227,8 +231,17 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// What leaves beside what is painted.
+struct Ways {
+    /// To the coalescers: what is watched.
+    teller: Box<dyn Teller>,
+    /// To the store.
+    errands: SyncSender<Errand>,
+    emitter: Emitter,
+}
+
 /// The paint ticks, and what leaves with them.
-async fn paint(shared: Arc<Server>, errands: SyncSender<Errand>, topics_max: usize) {
+async fn paint(shared: Arc<Server>, mut ways: Ways, topics_max: usize) {
     let mut wake = Vec::new();
     let mut looked = Instant::now();
     loop {
@@ -247,9 +260,10 @@ async fn paint(shared: Arc<Server>, errands: SyncSender<Errand>, topics_max: usi
         }
         shared.wake(&wake);
         wake.clear();
+        say(ways.teller.as_mut(), &shared, &ways.emitter);
         for errand in asked {
             if let Err(TrySendError::Full(errand) | TrySendError::Disconnected(errand)) =
-                errands.try_send(errand)
+                ways.errands.try_send(errand)
             {
                 let mut hall = shared.hall();
                 hall.sums.questions_dropped += 1;

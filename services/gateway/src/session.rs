@@ -21,8 +21,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Ws, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 
-/// Read buffer of a connection: the library's default of 128 KiB would be most of what an idle one costs.
-const BUFFER_BYTES: usize = 4 * 1024;
+/// Read buffer of a connection: what clients say is short, and the library's default of 128 KiB would be most of what
+/// an idle one costs.
+const BUFFER_BYTES: usize = 1024;
 /// How long the client's own goodbye is awaited, so that it can read ours.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// What a client sees of a connection that broke; never sent.

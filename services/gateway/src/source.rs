@@ -42,11 +42,14 @@ pub trait Source: Send {
     /// Waits up to `wait` and hands over what has come.
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Arrived<'_>)) -> Result<(), SourceError>;
 
-    /// Writes what is watched. What cannot be written is not kept: it is said again soon.
-    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError>;
-
     /// Partitions of the topics that are partitioned by stream.
     fn partitions(&self) -> u32;
+}
+
+/// The way into the log.
+pub trait Teller: Send {
+    /// Writes what is watched, and never waits. What cannot be written is not kept: it is said again soon.
+    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError>;
 }
 
 /// Which rows of the store.

@@ -43,7 +43,9 @@ pub fn execute(service: Service, args: &Args) -> Result<Exit, Failure> {
         }
         Service::Coalescer => Process::start("coalescer", &config, THREADS)?.coalescer(&config),
         Service::Sink => Process::start("sink", &config, THREADS)?.sink(&config),
-        Service::Gateway => Process::start("gateway", &config, THREADS)?.gateway(&config),
+        Service::Gateway => {
+            Process::start("gateway", &config, config.gateway.threads.get().into())?.gateway(&config)
+        }
         Service::Scorer => Process::start("scorer", &config, THREADS)?.scorer(&config),
     }
 }

@@ -1,11 +1,11 @@
 //! Of a cluster: Kafka and the CQL store.
 
 use super::embedded::hand;
-use super::{ALERTS_TAIL, TICKETS_MAX, records_of};
+use super::{ALERTS_TAIL, LogTeller};
 use evenkeel_cql::{CqlReader, WindowQuery};
 use evenkeel_gateway::{Arrived, History, Listing, Question, Source, SourceError};
 use evenkeel_kafka::{ConnectError, KafkaAppender, KafkaConfig, KafkaTail};
-use evenkeel_model::{Interest, StoredRow, Topic};
+use evenkeel_model::{StoredRow, Topic};
 use evenkeel_seam::Appender as _;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -18,23 +18,25 @@ const STREAMS_READ_MAX: usize = 1_000;
 /// Kafka's tail.
 pub struct KafkaSource {
     tail: KafkaTail,
-    appender: KafkaAppender,
     partitions: u32,
     /// Partitions of alerts whose first record was seen.
     begun: BTreeSet<u32>,
-    tickets: u64,
-    open: usize,
 }
 
 impl KafkaSource {
-    /// Reads `partition` of `frames`, and all alerts.
-    pub fn connect(config: &KafkaConfig, partition: u32, name: &str) -> Result<Self, ConnectError> {
+    /// Reads `partition` of `frames`, and all alerts. With it comes the way to say what is watched.
+    pub fn connect(
+        config: &KafkaConfig,
+        partition: u32,
+        name: &str,
+    ) -> Result<(Self, LogTeller), ConnectError> {
         let appender = KafkaAppender::connect(config)?;
         let partitions = appender.partitions();
         let mut tail = KafkaTail::new(config, name);
         tail.follow(Topic::Frames, partition, 0);
         (0..partitions).for_each(|partition| tail.follow(Topic::Alerts, partition, ALERTS_TAIL));
-        Ok(Self { tail, appender, partitions, begun: BTreeSet::new(), tickets: 0, open: 0 })
+        let source = Self { tail, partitions, begun: BTreeSet::new() };
+        Ok((source, LogTeller::new(Box::new(appender))))
     }
 }
 
@@ -49,23 +51,6 @@ impl Source for KafkaSource {
             records.iter().for_each(|record| hand(topic, partition, record, each));
         });
         Ok(())
-    }
-
-    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError> {
-        let mut acks = Vec::new();
-        self.appender.acks(Duration::ZERO, &mut acks);
-        self.open -= acks.len().min(self.open);
-        if self.open >= TICKETS_MAX {
-            return Err(SourceError("Kafka does not take what is watched".into()));
-        }
-        self.tickets += 1;
-        let told = self.appender.append(&records_of(interests, self.partitions), self.tickets);
-        told.map_err(|error| SourceError(error.to_string()))?;
-        self.open += 1;
-        match acks.into_iter().find_map(|ack| ack.result.err()) {
-            Some(error) => Err(SourceError(format!("what is watched: {error}"))),
-            None => Ok(()),
-        }
     }
 
     fn partitions(&self) -> u32 {

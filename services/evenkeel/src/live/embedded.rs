@@ -1,31 +1,28 @@
 //! Of one machine: the embedded log and store.
 
-use super::{ALERTS_TAIL, TICKETS_MAX, records_of};
+use super::{ALERTS_TAIL, LogTeller};
 use evenkeel_gateway::{Arrived, History, Listing, Question, Source, SourceError};
-use evenkeel_local::{FileError, Local, LocalAppender, LocalTail, RowQuery, StoreReader};
-use evenkeel_model::{Interest, StoredRow, Topic};
-use evenkeel_seam::{Appender as _, RecordRef};
+use evenkeel_local::{FileError, Local, LocalTail, RowQuery, StoreReader};
+use evenkeel_model::{StoredRow, Topic};
+use evenkeel_seam::RecordRef;
 use std::time::Duration;
 
 /// The embedded log's tail.
 pub struct LocalSource {
     tail: LocalTail,
-    appender: LocalAppender,
     partitions: u32,
     /// Where each partition of alerts begins, until it was told.
     begins: Vec<(u32, u64)>,
-    tickets: u64,
-    open: usize,
 }
 
 impl LocalSource {
-    /// Reads `partition` of `frames`, and all alerts.
-    pub fn open(local: &Local, partition: u32) -> Result<Self, FileError> {
+    /// Reads `partition` of `frames`, and all alerts. With it comes the way to say what is watched.
+    pub fn open(local: &Local, partition: u32) -> Result<(Self, LogTeller), FileError> {
         let mut tail = local.tail()?;
         tail.follow(Topic::Frames, partition, 0);
         let partitions = local.partitions();
         let begins = (0..partitions).map(|p| (p, tail.follow(Topic::Alerts, p, ALERTS_TAIL))).collect();
-        Ok(Self { tail, appender: local.appender(), partitions, begins, tickets: 0, open: 0 })
+        Ok((Self { tail, partitions, begins }, LogTeller::new(Box::new(local.appender()))))
     }
 }
 
@@ -38,20 +35,6 @@ impl Source for LocalSource {
             records.iter().for_each(|record| hand(topic, partition, record, each));
         };
         self.tail.poll(wait, &mut hand_over).map_err(|error| SourceError(error.to_string()))
-    }
-
-    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError> {
-        let mut acks = Vec::new();
-        self.appender.acks(Duration::ZERO, &mut acks);
-        self.open -= acks.len().min(self.open);
-        if self.open >= TICKETS_MAX {
-            return Err(SourceError("the log does not take what is watched".into()));
-        }
-        self.tickets += 1;
-        let told = self.appender.append(&records_of(interests, self.partitions), self.tickets);
-        told.map_err(|error| SourceError(error.to_string()))?;
-        self.open += 1;
-        Ok(())
     }
 
     fn partitions(&self) -> u32 {

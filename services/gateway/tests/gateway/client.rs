@@ -6,8 +6,8 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// A client over one socket.
 pub struct Client {
@@ -46,7 +46,10 @@ impl Client {
         let binary = protocol.is_some_and(|name| name.ends_with("cbor"));
         match protocol.filter(|name| name.starts_with("evenkeel.")) {
             Some(_) => {
-                Self { socket: client_async(request.body(()).unwrap(), stream).await.unwrap().0, binary }
+                // There are thousands of them here, and the library's buffers are 128 KiB.
+                let config = WebSocketConfig::default().read_buffer_size(4096);
+                let opened = client_async_with_config(request.body(()).unwrap(), stream, Some(config));
+                Self { socket: opened.await.unwrap().0, binary }
             }
             None => Self { socket: raw(stream, address, protocol).await, binary },
         }

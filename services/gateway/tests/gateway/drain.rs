@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::server::{Server, wait_for};
 use futures::StreamExt;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 #[tokio::test]
 async fn clients_are_sent_away_one_after_the_other() {
@@ -30,13 +31,15 @@ async fn clients_are_sent_away_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn two_thousand_leave_along_the_promised_line() {
-    const COUNT: u64 = 2000;
+async fn five_thousand_leave_along_the_promised_line() {
+    const COUNT: u64 = 5000;
     const SPREAD_MS: u64 = 2000;
+    may_open_files(2 * COUNT + 500);
     let server = Server::start(&[("drain-spread", "'2s'")]).await;
     let opened = (0..COUNT).map(|_| Client::json(server.address));
     let clients = futures::stream::iter(opened).buffer_unordered(64).collect::<Vec<_>>().await;
-    wait_for("all connections", || server.metric("evenkeel_gateway_connections{rate_step=\"0\"} 2000")).await;
+    let all = format!("evenkeel_gateway_connections{{rate_step=\"0\"}} {COUNT}");
+    wait_for("all connections", || server.metric(&all)).await;
     server.drain();
     let told = clients.into_iter().map(|mut client| async move {
         let hint_ms = client.hear_type("drain").await["retry_after_ms"].as_u64().unwrap();
@@ -55,4 +58,18 @@ async fn two_thousand_leave_along_the_promised_line() {
     let codes = stay.into_iter().map(|(_, mut client)| async move { client.closed().await });
     assert!(futures::future::join_all(codes).await.into_iter().all(|code| code == 4000));
     server.stopped().await;
+}
+
+/// Both ends of every connection are here: as many files as the system lets this process open.
+fn may_open_files(wanted: u64) {
+    let mut limit = getrlimit(Resource::Nofile);
+    assert!(
+        limit.maximum.is_none_or(|most| most >= wanted),
+        "the hard limit of open files is {:?}, and this test needs {wanted}: raise it (ulimit -Hn)",
+        limit.maximum
+    );
+    if limit.current.is_some_and(|now| now < wanted) {
+        limit.current = Some(wanted);
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
 }

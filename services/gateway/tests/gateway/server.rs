@@ -5,7 +5,7 @@ use evenkeel_chassis::health::Health;
 use evenkeel_codec::{encode_alert, encode_frame};
 use evenkeel_gateway::{
     Arrived, Config, DEFAULT_TOML, Edges, Gateway, History, Listing, Page, Question, RunError, Source,
-    SourceError, StartError, system_clock,
+    SourceError, StartError, Teller, system_clock,
 };
 use evenkeel_model::{Alert, Frame, FrameFlag, FrameKind, Interest, Series, StoredRow};
 use evenkeel_telemetry::{Emitter, Metrics};
@@ -29,7 +29,6 @@ pub enum Said {
 
 struct Log {
     said: Receiver<Said>,
-    interests: Arc<Mutex<Vec<Interest>>>,
     begun: bool,
 }
 
@@ -50,13 +49,18 @@ impl Source for Log {
         Ok(())
     }
 
-    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError> {
-        self.interests.lock().unwrap().extend_from_slice(interests);
-        Ok(())
-    }
-
     fn partitions(&self) -> u32 {
         1
+    }
+}
+
+/// Keeps what is watched.
+struct Interests(Arc<Mutex<Vec<Interest>>>);
+
+impl Teller for Interests {
+    fn tell(&mut self, interests: &[Interest]) -> Result<(), SourceError> {
+        self.0.lock().unwrap().extend_from_slice(interests);
+        Ok(())
     }
 }
 
@@ -121,7 +125,8 @@ impl Server {
                 let (real, ahead_ms) = (system_clock(), Arc::clone(&ahead_ms));
                 Arc::new(move || real() + ahead_ms.load(Ordering::SeqCst))
             },
-            source: Box::new(Log { said, interests: Arc::clone(&interests), begun: false }),
+            source: Box::new(Log { said, begun: false }),
+            teller: Box::new(Interests(Arc::clone(&interests))),
             histories: vec![Box::new(Store(rows))],
             pages: vec![page],
             metrics_text: None,

@@ -6,7 +6,9 @@ use super::Outcome;
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::health::Health;
 use evenkeel_codec::encode_frame;
-use evenkeel_gateway::{Arrived, Config, DEFAULT_TOML, Edges, Gateway, Source, SourceError, system_clock};
+use evenkeel_gateway::{
+    Arrived, Config, DEFAULT_TOML, Edges, Gateway, Source, SourceError, Teller, system_clock,
+};
 use evenkeel_model::{Frame, FrameFlag, FrameKind, Interest, Series};
 use evenkeel_telemetry::{Emitter, Metrics};
 use std::time::{Duration, Instant};
@@ -42,12 +44,17 @@ impl Source for Beat {
         Ok(())
     }
 
-    fn tell(&mut self, _: &[Interest]) -> Result<(), SourceError> {
-        Ok(())
-    }
-
     fn partitions(&self) -> u32 {
         1
+    }
+}
+
+/// Nobody hears what is watched: the streams beat anyway.
+struct Nobody;
+
+impl Teller for Nobody {
+    fn tell(&mut self, _: &[Interest]) -> Result<(), SourceError> {
+        Ok(())
     }
 }
 
@@ -71,7 +78,10 @@ pub fn serve(streams: usize, hz: u64) -> Outcome<()> {
     (config.topics.topics_max, config.topics.new_rate, config.topics.new_burst) = (200_000, 200_000, 200_000);
     // A chart of one beat: the peer sends no history either.
     config.topics.span = "100ms".parse()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads.get().into())
+        .enable_all()
+        .build()?;
     let metrics = Metrics::new()?;
     let every = (hz > 0).then(|| Duration::from_micros(1_000_000 / hz.max(1)));
     let source = Beat { streams, every, due: Instant::now(), seq: 0, value: Vec::new() };
@@ -80,6 +90,7 @@ pub fn serve(streams: usize, hz: u64) -> Outcome<()> {
         ready: Health::new(metrics).condition("gateway"),
         clock: system_clock(),
         source: Box::new(source),
+        teller: Box::new(Nobody),
         histories: Vec::new(),
         pages: Vec::new(),
         metrics_text: None,
