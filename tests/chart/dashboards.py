@@ -69,7 +69,7 @@ DASHBOARDS = {
         ]),
         ("Sink", [
             ("Rows per second", "timeseries", "ops", [(rate("evenkeel_sink_rows_total", by="outcome"), "{{outcome}}")]),
-            ("Requests sent again", "timeseries", "ops", [(rate("evenkeel_sink_retries_total", by="class"), "{{class}}")]),
+            ("Rows not taken, tried again", "timeseries", "ops", [(rate("evenkeel_sink_rows_total", 'outcome="unavailable"'), "rows")]),
             ("Write", "timeseries", "s", quantiles("evenkeel_sink_write_duration_seconds")),
         ]),
     ]),

@@ -84,11 +84,6 @@ impl Credential {
         self.streams.iter().any(|pattern| pattern.matches(stream_id))
     }
 
-    /// Whether it covers every stream there may be.
-    pub fn allows_all(&self) -> bool {
-        self.streams.iter().any(Pattern::is_everything)
-    }
-
     /// Whether it has the permission.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(&permission)
@@ -105,8 +100,7 @@ mod tests {
         assert_eq!(Permission::named("alerts"), Some(Permission::Alerts));
         assert_eq!(Permission::named("Fleet"), None);
         let bridge = Credential::of_config("bridge", &["*".to_owned()]);
-        assert!(bridge.allows_all() && !bridge.may(Permission::Fleet) && !bridge.may(Permission::Alerts));
+        assert!(bridge.allows("imu/1") && !bridge.may(Permission::Fleet) && !bridge.may(Permission::Alerts));
         assert!(Credential::anonymous().may(Permission::Fleet));
-        assert!(!Credential::of_config("bridge", &["?*".to_owned()]).allows_all());
     }
 }

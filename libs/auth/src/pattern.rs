@@ -1,18 +1,13 @@
 //! stream_id patterns of a credential.
 
 /// A stream_id pattern: `*` stands for any run of characters (also `/`), `?` for one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(String);
 
 impl Pattern {
     /// A pattern of this text; every text is one.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
-    }
-
-    /// Whether it covers every text.
-    pub fn is_everything(&self) -> bool {
-        !self.0.is_empty() && self.0.chars().all(|c| c == '*')
     }
 
     /// Whether the text is covered. Linear in practice, at worst pattern × text: it only ever backs up to the last `*`.

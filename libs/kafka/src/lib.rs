@@ -53,3 +53,7 @@ pub use survey::{Apis, ClockReading, Survey, TopicFacts, TopicState, TopicSurvey
 pub use tail::{KafkaTail, TailRecords};
 pub use units::{ByteSize, Millis, UnitError};
 pub use worker::{KafkaWorker, WorkerOptions};
+
+/// Where the client logs an error for every consumer that was closed before it was dropped, as each of ours is. What
+/// else it has to say there comes to us as values. For a log filter.
+pub const NOISY_LOG_TARGET: &str = "rdkafka::consumer::base_consumer";

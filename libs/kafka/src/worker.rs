@@ -12,7 +12,7 @@
 
 use crate::context::{MemberContext, Rebalance};
 use crate::follower::Follower;
-use crate::held::{HeldPartitions, Released};
+use crate::held::{HeldPartitions, Phase, Released};
 use crate::native::{BatchQueue, events_waiting};
 use crate::reader::{Reader, Stretch};
 use crate::registry::Registry;
@@ -325,6 +325,12 @@ impl Worker for KafkaWorker {
             }
             self.waker.wait(left.min(NAP_MAX));
         }
+    }
+
+    fn ends(&self) -> Vec<(u32, u64)> {
+        let flowing = self.partitions.held.iter().filter(|(_, h)| matches!(h.phase, Phase::Flowing { .. }));
+        let end = |partition: u32| self.queue.high(&self.topic_name, partition);
+        flowing.filter_map(|(partition, _)| Some((*partition, end(*partition)?))).collect()
     }
 
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError> {

@@ -323,6 +323,11 @@ impl Worker for LocalWorker {
         }
     }
 
+    fn ends(&self) -> Vec<(u32, u64)> {
+        let flowing = self.partitions.iter().filter(|(_, held)| held.flow.is_some());
+        flowing.map(|(partition, _)| (*partition, self.hub.extent(self.key.1, *partition).next)).collect()
+    }
+
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError> {
         self.check()?;
         match action {

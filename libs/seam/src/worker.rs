@@ -234,6 +234,10 @@ pub trait Worker {
     /// Carries out one action. Returns at once; outcomes come through [`Worker::poll`].
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError>;
 
+    /// For each partition that flows, the end of its log as last heard: the offset after its last record. For figures
+    /// only: nothing is decided by it.
+    fn ends(&self) -> Vec<(u32, u64)>;
+
     /// Leaves the group in good order (partitions were released before). Blocks for a bounded time.
     fn close(&mut self) -> Result<(), WorkerError>;
 }

@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Most series of one metric. Label values come from closed enums and configuration, so this is a guard.
@@ -63,6 +63,32 @@ enum Value {
     Cell(Arc<AtomicU64>),
     /// Asked when somebody collects; `None` = not known now, the series is left out.
     Asked(Box<dyn Fn() -> Option<f64> + Send + Sync>),
+    /// The bits of several workers' gauges; one that was dropped counts no more.
+    Parts(Combine, Vec<Weak<AtomicU64>>),
+}
+
+/// What several workers' gauges show as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Combine {
+    /// Their sum.
+    Sum,
+    /// The largest.
+    Highest,
+}
+
+impl Combine {
+    /// Of what is left of the parts; 0 of none.
+    fn of(self, parts: &[Weak<AtomicU64>]) -> f64 {
+        let values = parts.iter().filter_map(Weak::upgrade).map(|bits| load(&bits));
+        match self {
+            Self::Sum => values.fold(0.0, |sum, value| sum + value), // an empty `sum()` is -0
+            Self::Highest => values.reduce(f64::max).unwrap_or(0.0),
+        }
+    }
+}
+
+fn load(bits: &AtomicU64) -> f64 {
+    f64::from_bits(bits.load(Ordering::Relaxed))
 }
 
 /// A handle that adds to one series of a counter.
@@ -102,7 +128,7 @@ impl Gauge {
 
     /// The value as last set; 0 before.
     pub fn get(&self) -> f64 {
-        f64::from_bits(self.bits.load(Ordering::Relaxed))
+        load(&self.bits)
     }
 }
 
@@ -170,6 +196,16 @@ impl Metrics {
     /// The handle of one series.
     pub fn gauge<const L: usize>(&self, decl: &GaugeDecl<L>, values: [&str; L]) -> Gauge {
         Gauge { bits: self.gauge_cells(decl).cell(pairs(&decl.labels, &values)) }
+    }
+
+    /// A worker's part of one series.
+    pub(crate) fn gauge_part<const L: usize>(
+        &self,
+        decl: &GaugeDecl<L>,
+        values: [&str; L],
+        combine: Combine,
+    ) -> Gauge {
+        Gauge { bits: self.gauge_cells(decl).part(pairs(&decl.labels, &values), combine) }
     }
 
     /// A series whose value is asked for when somebody collects. `None` leaves it out. The first
@@ -240,9 +276,8 @@ impl Metrics {
                 .with_description(decl.description)
                 .with_callback(move |observer| {
                     cells.each(&mut |labels, value| match value {
-                        Value::Cell(bits) => {
-                            observer.observe(f64::from_bits(bits.load(Ordering::Relaxed)), labels);
-                        }
+                        Value::Cell(bits) => observer.observe(load(bits), labels),
+                        Value::Parts(combine, parts) => observer.observe(combine.of(parts), labels),
                         Value::Asked(ask) => {
                             if let Some(value) = ask() {
                                 observer.observe(value, labels);
@@ -286,13 +321,31 @@ impl Cells {
         if let Some(known) = series.iter().find(|s| *s.labels == *labels) {
             return match &known.value {
                 Value::Cell(cell) => cell.clone(),
-                // Asked for already: what is set here could not be seen.
-                Value::Asked(_) => Arc::new(AtomicU64::new(0)),
+                // Made in another way already: what is set here could not be seen.
+                Value::Asked(_) | Value::Parts(..) => Arc::new(AtomicU64::new(0)),
             };
         }
         let cell = Arc::new(AtomicU64::new(0));
         series.push(Series { labels: labels.into(), value: Value::Cell(cell.clone()) });
         cell
+    }
+
+    fn part(&self, labels: Vec<KeyValue>, combine: Combine) -> Arc<AtomicU64> {
+        let part = Arc::new(AtomicU64::new(0));
+        let mut series = lock(&self.series);
+        let labels = Self::bounded(&series, labels);
+        match series.iter_mut().find(|s| *s.labels == *labels).map(|s| &mut s.value) {
+            Some(Value::Parts(_, parts)) => {
+                parts.retain(|part| part.strong_count() > 0);
+                parts.push(Arc::downgrade(&part));
+            }
+            Some(Value::Cell(_) | Value::Asked(_)) => {}
+            None => {
+                let value = Value::Parts(combine, vec![Arc::downgrade(&part)]);
+                series.push(Series { labels: labels.into(), value });
+            }
+        }
+        part
     }
 
     fn asked(&self, labels: Vec<KeyValue>, ask: Box<dyn Fn() -> Option<f64> + Send + Sync>) {

@@ -352,6 +352,17 @@ impl Core {
         (self.registry.streams.len(), self.registry.quiet_len(), self.windows.len())
     }
 
+    /// Closed windows whose row has not left.
+    pub fn pending(&self) -> usize {
+        self.windows.pending()
+    }
+
+    /// How far the live clock is past the end of the oldest window whose row has not left, ms; 0 = it is not.
+    pub fn watermark_lag_ms(&self) -> i64 {
+        let oldest = self.windows.oldest_end().filter(|_| self.clocks.live != NEVER);
+        oldest.map_or(0, |end| self.clocks.live.saturating_sub(end).max(0))
+    }
+
     /// Largest arrival seen and the live clock, ms; `i64::MIN` before the first record.
     pub fn clocks(&self) -> (i64, i64) {
         (self.clocks.log, self.clocks.live)

@@ -22,6 +22,7 @@ pub struct Windows {
     oldest: u32,
     newest: u32,
     due: BinaryHeap<Reverse<Due>>,
+    pending: usize,
     /// Per (size, t_start): how many unsent windows, so that the floor never passes one.
     starts: BTreeMap<(i64, i64), u32>,
     heap_bytes: usize,
@@ -72,6 +73,7 @@ impl Windows {
             oldest: NONE,
             newest: NONE,
             due: BinaryHeap::new(),
+            pending: 0,
             starts: BTreeMap::new(),
             heap_bytes: 0,
         }
@@ -148,6 +150,7 @@ impl Windows {
         series.close_to(t_end);
         series.remember(window.t_start.div_euclid(size_ms), &window.seqs);
         self.due.push(Reverse(Due { t_end, first_offset: window.first_offset, window: id }));
+        self.pending += 1;
     }
 
     /// Closes every open window that the final mark has reached.
@@ -172,6 +175,7 @@ impl Windows {
             Some(newer) => newer.older = window.older,
             None => self.newest = window.older,
         }
+        self.pending -= usize::from(window.closed_by.is_some());
         self.shapes.release(window.shape);
         self.heap_bytes -= window.heap_bytes();
         if let Some(n) = self.starts.get_mut(&(size_ms, window.t_start)) {
@@ -181,6 +185,22 @@ impl Windows {
             }
         }
         Some(window)
+    }
+
+    /// Closed windows whose row has not left.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// The earliest end of a window whose row has not left, ms.
+    pub fn oldest_end(&self) -> Option<i64> {
+        let (mut oldest, mut from) = (None, (i64::MIN, i64::MIN));
+        while let Some((&(size_ms, t_start), _)) = self.starts.range(from..).next() {
+            let end = t_start.saturating_add(size_ms);
+            oldest = Some(oldest.map_or(end, |oldest: i64| oldest.min(end)));
+            from = (size_ms + 1, i64::MIN);
+        }
+        oldest
     }
 
     /// A window's heap changed from `before` bytes.

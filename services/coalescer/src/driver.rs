@@ -12,6 +12,7 @@ use crate::event::{Event, Stop};
 use crate::feed::{Records, expect_after, feed};
 use crate::live::Live;
 use crate::recovery::{Cut, Recovery};
+use crate::skews::Skews;
 use evenkeel_model::{EventBatch, Topic};
 use evenkeel_plan::{Fleet, plan};
 #[cfg(feature = "sabotage")]
@@ -92,6 +93,7 @@ pub struct Driver {
     turn: usize,
     paused: bool,
     batch: EventBatch,
+    pub(crate) skews: Skews,
     pub(crate) live: Live,
     #[cfg(feature = "sabotage")]
     last_meta: BTreeMap<u32, (u64, CommitMeta)>,
@@ -129,6 +131,7 @@ impl Driver {
             turn: 0,
             paused: false,
             batch: EventBatch::default(),
+            skews: Skews::default(),
             live: Live::default(),
             #[cfg(feature = "sabotage")]
             last_meta: BTreeMap::new(),
@@ -279,7 +282,9 @@ impl Driver {
         for (n, record) in records.iter().enumerate() {
             expect_after(&mut held.core, records, n);
             let kind = &self.options.records;
-            feed(kind, &mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
+            if feed(kind, &mut held.core, partition, record, &mut self.batch, &mut self.filling, out) {
+                self.skews.look(&self.batch);
+            }
         }
         held.core.advance(next);
         held.at_end = at_end;

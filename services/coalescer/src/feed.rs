@@ -41,7 +41,7 @@ impl Records {
     }
 }
 
-/// One record into a live core.
+/// One record into a live core; whether it could be read.
 pub(crate) fn feed(
     records: &Records,
     core: &mut Core,
@@ -50,17 +50,19 @@ pub(crate) fn feed(
     batch: &mut EventBatch,
     outputs: &mut Outputs,
     out: &mut Vec<Action>,
-) {
+) -> bool {
     let source = Source { partition, offset: record.offset };
     match records.read(record, batch) {
         Ok(()) => {
-            core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs))
+            core.feed(record.offset, record.key, batch, &mut |output| encode(partition, output, outputs));
+            true
         }
         Err(error) => {
             let error = error.to_string();
             core.feed_undecodable();
             undecodable(source, record, &error, outputs);
             out.push(Action::Say(Event::Undecodable { partition, offset: record.offset, error }));
+            false
         }
     }
 }

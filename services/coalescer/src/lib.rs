@@ -11,7 +11,9 @@ mod live;
 mod mapping;
 mod recovery;
 mod run;
+mod skews;
 mod spans;
+mod timings;
 mod watch;
 
 pub use config::{

@@ -3,6 +3,7 @@
 use crate::driver::{Action, Driver, Input, Options};
 use crate::event::{Event, Stop};
 use crate::spans::Spans;
+use crate::timings::Timings;
 use crate::watch::{StatusCell, Watch};
 use evenkeel_chassis::drain::Drain;
 use evenkeel_chassis::metronome::{Metronome, ZeroInterval};
@@ -60,6 +61,7 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
     let mut driver = Driver::new(options);
     let mut watch = Watch::new(control.emitter.clone(), control.status.clone());
     let mut spans = Spans::new(control.emitter.traced(), control.log_system);
+    let mut timings = Timings::new(control.emitter.clone());
     let mut actions = Vec::new();
     let (mut told_end, mut told_drain) = (false, false);
     loop {
@@ -70,6 +72,7 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
         let wait = deadline.saturating_sub(start.elapsed()).min(WAIT_MAX);
         worker.poll(wait, &mut |input| {
             spans.hear(&input);
+            timings.hear(&input);
             driver.apply(now_ms(), Input::Log(input), &mut actions);
         })?;
         if control.end.load(Ordering::Acquire) && !std::mem::replace(&mut told_end, true) {
@@ -78,22 +81,22 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
         if control.drain.is_draining() && !std::mem::replace(&mut told_drain, true) {
             driver.apply(now_ms(), Input::Drain, &mut actions);
         }
-        if let Some(stop) = perform(worker, &mut actions, &mut watch, &mut spans)? {
+        if let Some(stop) = perform(worker, &mut actions, &mut watch, (&mut spans, &mut timings))? {
             return finish(worker, stop);
         }
         if let Some(tick) = metronome.tick(start.elapsed()) {
             let began = Instant::now();
             watch.merged(tick.merged);
             driver.apply(now_ms(), Input::Tick, &mut actions);
-            let stop = perform(worker, &mut actions, &mut watch, &mut spans)?;
-            watch.ticked(&driver, tick.jitter, began.elapsed());
+            let stop = perform(worker, &mut actions, &mut watch, (&mut spans, &mut timings))?;
+            watch.ticked(&mut driver, &worker.ends(), tick.jitter, began.elapsed());
             if let Some(stop) = stop {
                 return finish(worker, stop);
             }
         }
         if frame_clock.tick(start.elapsed()).is_some() && driver.is_watched() {
             driver.apply(now_ms(), Input::Frames, &mut actions);
-            if let Some(stop) = perform(worker, &mut actions, &mut watch, &mut spans)? {
+            if let Some(stop) = perform(worker, &mut actions, &mut watch, (&mut spans, &mut timings))? {
                 return finish(worker, stop);
             }
         }
@@ -104,13 +107,14 @@ fn perform(
     worker: &mut dyn Worker,
     actions: &mut Vec<Action>,
     watch: &mut Watch,
-    spans: &mut Spans,
+    (spans, timings): (&mut Spans, &mut Timings),
 ) -> Result<Option<Stop>, RunError> {
     let mut stop = None;
     for action in actions.drain(..) {
         match action {
             Action::Log(mut action) => {
                 spans.send(&mut action);
+                timings.send(&action);
                 worker.perform(action)?;
             }
             Action::Say(event) => watch.say(&event),

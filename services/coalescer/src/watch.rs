@@ -2,10 +2,10 @@
 
 use crate::driver::Driver;
 use crate::event::Event;
-use evenkeel_model::{ClosedBy, DropReason};
+use evenkeel_model::{ClosedBy, DropReason, Topic};
 use evenkeel_seam::{Ledger, SizeLedger};
 use evenkeel_telemetry::names::coalescer as names;
-use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
 use evenkeel_window::{Counters, WatchCounters};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,6 +94,12 @@ pub struct Status {
     pub quiet_streams: u64,
     /// Open and pending windows.
     pub windows: u64,
+    /// Closed windows whose row has not left.
+    pub pending: u64,
+    /// How far the slowest stream is behind, ms.
+    pub watermark_lag_ms: i64,
+    /// Records that were not consumed yet.
+    pub lag: u64,
     /// Accounted bytes in use, and allocated.
     pub used_bytes: u64,
     /// See `used_bytes`.
@@ -104,6 +110,8 @@ pub struct Status {
     pub planned_bytes: u64,
     /// Ledgers of all partitions added up.
     pub ledger: Ledger,
+    /// What does not add up in them, by size: absolute values, so that two faults do not hide each other.
+    pub imbalance: BTreeMap<i64, u64>,
     /// Rows since the worker began, per size, by [`ClosedBy::index`].
     pub rows: BTreeMap<i64, [u64; ClosedBy::ALL.len()]>,
     /// Ticks, and ticks merged into others.
@@ -133,12 +141,14 @@ pub type StatusCell = Latest<Status>;
 #[derive(Debug)]
 pub struct Watch {
     emitter: Emitter,
+    share: Share,
     cell: StatusCell,
     seen: BTreeMap<u32, Seen>,
     status: Status,
     tick_duration: Histogram,
     tick_jitter: Histogram,
     rows_per_tick: Histogram,
+    skew: Histogram,
     tick_merged: Counter,
 }
 
@@ -158,7 +168,9 @@ impl Watch {
             tick_duration: metrics.histogram(&names::TICK_DURATION, []),
             tick_jitter: metrics.histogram(&names::TICK_JITTER, []),
             rows_per_tick: metrics.histogram(&names::ROWS_PER_TICK, []),
+            skew: metrics.histogram(&names::SKEW, []),
             tick_merged: metrics.counter(&names::TICK_MERGED, []),
+            share: Share::new(metrics.clone()),
             emitter,
             cell,
             seen: BTreeMap::new(),
@@ -214,8 +226,9 @@ impl Watch {
         self.tick_merged.add(ticks);
     }
 
-    /// After a tick that began `jitter` late and took `took`: exports what changed.
-    pub fn ticked(&mut self, driver: &Driver, jitter: Duration, took: Duration) {
+    /// After a tick that began `jitter` late and took `took`: exports what changed. `ends` of the log, by partition.
+    pub fn ticked(&mut self, driver: &mut Driver, ends: &[(u32, u64)], jitter: Duration, took: Duration) {
+        driver.skews.take().for_each(|ms| self.skew.record(ms as f64 / 1000.0));
         self.tick_jitter.record_duration(jitter);
         self.tick_duration.record_duration(took);
         let mut status = Status {
@@ -236,6 +249,10 @@ impl Watch {
             status.streams += streams as u64;
             status.quiet_streams += quiet as u64;
             status.windows += windows as u64;
+            status.pending += core.pending() as u64;
+            status.watermark_lag_ms = status.watermark_lag_ms.max(core.watermark_lag_ms());
+            let end = ends.iter().find(|(of, _)| *of == partition).map_or(0, |(_, end)| *end);
+            status.lag += end.saturating_sub(core.position());
             status.used_bytes += core.used_bytes() as u64;
             status.allocated_bytes += core.allocated_bytes() as u64;
             let (watched, history_bytes) = core.watched();
@@ -244,6 +261,9 @@ impl Watch {
             status.history_bytes += history_bytes as u64;
             status.positions.insert(partition, core.position());
             add(&mut status.ledger, core.ledger());
+            for size in &core.ledger().sizes {
+                *status.imbalance.entry(size.size_ms).or_default() += size.imbalance().unsigned_abs();
+            }
             let seen = self
                 .seen
                 .entry(partition)
@@ -257,24 +277,26 @@ impl Watch {
         self.status = status;
     }
 
-    fn gauges(&self, status: &Status) {
-        let metrics = self.emitter.metrics();
-        metrics.gauge(&names::STREAMS_ACTIVE, []).set_count(status.streams);
-        metrics.gauge(&names::MARKS, []).set_count(status.quiet_streams);
-        metrics.gauge(&names::WINDOWS_OPEN, []).set_count(status.windows);
-        metrics.gauge(&names::MEMORY_USED, ["state"]).set_count(status.used_bytes);
-        metrics.gauge(&names::MEMORY_USED, ["history"]).set_count(status.history_bytes);
-        metrics.gauge(&names::WATCHED, []).set_count(status.watched);
-        metrics.gauge(&names::WATCHED_LIMIT, []).set_count(status.watched_limit);
-        metrics.gauge(&names::MEMORY_USED, ["allocated"]).set_count(status.allocated_bytes);
-        metrics.gauge(&names::MEMORY_PLANNED, []).set_count(status.planned_bytes);
-        metrics.gauge(&names::MEMORY_BUDGET, []).set_count(status.budget_bytes);
-        metrics.gauge(&names::PARTITIONS, ["live"]).set_count(status.live as u64);
-        metrics.gauge(&names::PARTITIONS, ["recovering"]).set_count(status.recovering as u64);
-        metrics.gauge(&names::LOST, []).set_count(status.ledger.lost);
-        for size in &status.ledger.sizes {
-            let name = size.size_ms.to_string();
-            metrics.gauge(&names::LEDGER_IMBALANCE, [&name]).set(size.imbalance() as f64);
+    fn gauges(&mut self, status: &Status) {
+        let share = &mut self.share;
+        share.count(&names::STREAMS_ACTIVE, [], status.streams);
+        share.count(&names::MARKS, [], status.quiet_streams);
+        share.count(&names::WINDOWS_OPEN, [], status.windows);
+        share.count(&names::WINDOWS_PENDING, [], status.pending);
+        share.highest(&names::WATERMARK_LAG, [], status.watermark_lag_ms as f64 / 1000.0);
+        share.count(&names::CONSUMER_LAG, [Topic::Events.as_str()], status.lag);
+        share.count(&names::MEMORY_USED, ["state"], status.used_bytes);
+        share.count(&names::MEMORY_USED, ["history"], status.history_bytes);
+        share.count(&names::WATCHED, [], status.watched);
+        share.count(&names::WATCHED_LIMIT, [], status.watched_limit);
+        share.count(&names::MEMORY_USED, ["allocated"], status.allocated_bytes);
+        share.count(&names::MEMORY_PLANNED, [], status.planned_bytes);
+        share.count(&names::MEMORY_BUDGET, [], status.budget_bytes);
+        share.count(&names::PARTITIONS, ["live"], status.live as u64);
+        share.count(&names::PARTITIONS, ["recovering"], status.recovering as u64);
+        share.count(&names::LOST, [], status.ledger.lost);
+        for (size_ms, imbalance) in &status.imbalance {
+            share.count(&names::LEDGER_IMBALANCE, [&size_ms.to_string()], *imbalance);
         }
     }
 }

@@ -16,7 +16,7 @@ use evenkeel_coalescer as coalescer;
 use evenkeel_cql::{CqlReader, CqlRows};
 use evenkeel_gateway as gateway;
 use evenkeel_ingest::{Edges, Ingest, Reread};
-use evenkeel_kafka::{KafkaAppender, KafkaConfig, KafkaWorker, WorkerOptions};
+use evenkeel_kafka::{KafkaAppender, KafkaConfig, KafkaWorker, NOISY_LOG_TARGET, WorkerOptions};
 use evenkeel_model::Topic;
 use evenkeel_scorer::{self as scorer, live};
 use evenkeel_seam::WorkerError;
@@ -61,7 +61,10 @@ impl Process {
             .map_err(|e| internal(&e))?;
         let inside = runtime.enter();
         let name = format!("evenkeel-{service}");
-        let settings = process.telemetry_settings(&name, env!("CARGO_PKG_VERSION"), "", LogTo::Stderr);
+        let mut settings = process.telemetry_settings(&name, env!("CARGO_PKG_VERSION"), "", LogTo::Stderr);
+        if !settings.filter.contains(NOISY_LOG_TARGET) {
+            settings.filter.push_str(&format!(",{NOISY_LOG_TARGET}=off"));
+        }
         let telemetry = Telemetry::start(&settings)?;
         memory::publish(telemetry.metrics());
         let drain = Drain::new(process.drain_grace.duration());

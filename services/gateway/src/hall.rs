@@ -136,7 +136,7 @@ impl Hall {
         credential: &Credential,
         (now_ms, wall_ms): (u64, i64),
     ) -> Result<Option<(EndReason, String, Option<u64>)>, Close> {
-        let Some(name) = Name::parse(&wish.topic) else {
+        let Some(name) = Name::parse(&wish.topic).map(|name| name.of(credential)) else {
             return Ok(Some((EndReason::UnknownTopic, format!("{} is no topic", wish.topic), None)));
         };
         if let Some(why) = refusal(credential, &name) {
@@ -393,10 +393,15 @@ impl Hall {
         });
     }
 
-    /// Tells every user who looks. (Who may be a user here may look at every stream.)
+    /// Tells every user who looks and may see the stream.
     fn notify(&mut self, notice: &Notice<'_>, ts: i64, now_ms: u64) {
-        let users = self.names.range::<Name, _>(Name::Notifications { user: String::new() }..);
-        let topics: Vec<TopicId> = users.map(|(_, topic)| *topic).collect();
+        let first = Name::Notifications { user: String::new(), streams: Vec::new() };
+        let may_see = |name: &Name| match name {
+            Name::Notifications { streams, .. } => streams.iter().any(|of| of.matches(notice.stream_id)),
+            _ => false,
+        };
+        let users = self.names.range::<Name, _>(first..);
+        let topics: Vec<TopicId> = users.filter(|(name, _)| may_see(name)).map(|(_, topic)| *topic).collect();
         self.notices += 1;
         let event = Event { offset: self.notices, ts, data: both(notice) };
         topics.into_iter().for_each(|topic| self.fanout.push(topic, event.clone(), now_ms));

@@ -16,16 +16,14 @@ pub(crate) fn refusal(credential: &Credential, name: &Name) -> Option<String> {
         Name::Alerts { .. } | Name::Notifications { .. } if !credential.may(Permission::Alerts) => {
             lacks("alerts")
         }
-        Name::Notifications { user } if !is_user(credential, user) => {
-            Some(format!("the credential is not that of {user} for all streams"))
+        Name::Notifications { user, .. } if !credential.is_anonymous() && &*credential.name != user => {
+            Some(format!("the credential is not that of {user}"))
+        }
+        Name::Notifications { streams, .. } if *streams != credential.streams => {
+            Some("the credential covers other streams than it did; subscribe again".into())
         }
         _ => None,
     }
-}
-
-/// A user is told of every stream, so must cover every one.
-fn is_user(credential: &Credential, user: &str) -> bool {
-    credential.is_anonymous() || (&*credential.name == user && credential.allows_all())
 }
 
 #[cfg(test)]
@@ -54,22 +52,32 @@ mod tests {
             Name::Alerts { device: device() },
             Name::Fleet,
             Name::Devices,
-            Name::Notifications { user: "ada".into() },
-            Name::Notifications { user: "bob".into() },
+            Name::Notifications { user: "ada".into(), streams: Vec::new() },
+            Name::Notifications { user: "bob".into(), streams: Vec::new() },
         ];
         use Permission::{Alerts, Fleet};
         for (streams, permissions, want) in [
             ("bowl/*", &[][..], [true, true, true, false, false, false, false, false]),
-            ("bowl/*", &[Alerts], [true, true, true, true, false, false, false, false]),
-            ("imu/*", &[Alerts, Fleet], [false, false, false, false, true, true, false, false]),
+            ("bowl/*", &[Alerts], [true, true, true, true, false, false, true, false]),
+            ("imu/*", &[Alerts, Fleet], [false, false, false, false, true, true, true, false]),
             ("*", &[], [true, true, true, false, false, false, false, false]),
             ("*", &[Alerts], [true, true, true, true, false, false, true, false]),
             ("*", &[Alerts, Fleet], [true, true, true, true, true, true, true, false]),
         ] {
             let of = credential(streams, permissions);
-            let may = names.each_ref().map(|name| refusal(&of, name).is_none());
+            let may = names.clone().map(|name| refusal(&of, &name.of(&of)).is_none());
             assert_eq!(may, want, "{streams} {permissions:?}");
         }
-        assert!(names.iter().all(|name| refusal(&Credential::anonymous(), name).is_none()));
+        let anybody = Credential::anonymous();
+        assert!(names.into_iter().all(|name| refusal(&anybody, &name.of(&anybody)).is_none()));
+    }
+
+    #[test]
+    fn another_credential_of_a_user_does_not_keep_notifications_of_streams_it_does_not_cover() {
+        let (wide, narrow) =
+            (credential("*", &[Permission::Alerts]), credential("bowl/*", &[Permission::Alerts]));
+        let name = Name::Notifications { user: "ada".into(), streams: Vec::new() }.of(&wide);
+        assert_eq!(refusal(&wide, &name), None);
+        assert!(refusal(&narrow, &name).unwrap().contains("other streams"));
     }
 }

@@ -68,15 +68,16 @@ pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::
         .max_message_size(Some(shared.terms.message_bytes_max))
         .max_frame_size(Some(shared.terms.message_bytes_max));
     let stream = parts.io.into_inner();
-    let socket =
+    let mut socket =
         WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config))
             .await;
     let Some(format) = format else {
-        return goodbye(socket, (4505, "offer evenkeel.v1.json or evenkeel.v1.cbor".into()), &shared).await;
+        return goodbye(&mut socket, (4505, "offer evenkeel.v1.json or evenkeel.v1.cbor".into()), &shared)
+            .await;
     };
     if !same_origin {
         return goodbye(
-            socket,
+            &mut socket,
             (4503, "pages of this origin may not connect; see gateway.origins".into()),
             &shared,
         )
@@ -84,7 +85,7 @@ pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::
     }
     let (id, notify) = shared.connect(format);
     let now = Instant::now();
-    let session = Session {
+    let mut session = Session {
         guard: Guard { shared: Arc::clone(&shared), id },
         notify,
         format,
@@ -98,7 +99,12 @@ pub(crate) async fn serve(shared: Arc<Server>, upgrade: Upgrade, phases: watch::
         leave_at: None,
     };
     let name = format!("{}-{}", shared.instance, id.number());
-    session.run(&shared, phases, &name).await;
+    let ended = session.run(&shared, phases, &name).await;
+    let Session { mut socket, guard, .. } = session;
+    drop(guard);
+    if let Some(end) = ended {
+        goodbye(&mut socket, end, &shared).await;
+    }
 }
 
 /// Takes the connection out of the hall, however it ends.
@@ -142,7 +148,14 @@ enum Happened {
 }
 
 impl Session {
-    async fn run(mut self, shared: &Arc<Server>, mut phases: watch::Receiver<Phase>, name: &str) {
+    /// Until it ends; what is to be said of that, if the client can still hear it. (By reference: a future keeps a
+    /// second copy of what is moved into it, for every connection.)
+    async fn run(
+        &mut self,
+        shared: &Arc<Server>,
+        mut phases: watch::Receiver<Phase>,
+        name: &str,
+    ) -> Option<End> {
         let mut known = Phase::Open;
         loop {
             let happened = self.next(&mut phases, known, shared).await;
@@ -154,7 +167,7 @@ impl Session {
                     if more { self.collect(shared, name) } else { Ok(()) }
                 }
                 Happened::Flushed(Err(_)) | Happened::Read(None | Some(Err(Error::ConnectionClosed))) => {
-                    return;
+                    return None;
                 }
                 Happened::Read(Some(Err(error))) => Err(unreadable(&error)),
                 Happened::Read(Some(Ok(message))) => {
@@ -177,16 +190,9 @@ impl Session {
             };
             if let Err(end) = end {
                 shared.meters.closed(end.0);
-                if end.0 == GONE {
-                    return;
-                }
                 // What waits for a socket that takes nothing cannot be said.
-                if self.writing.is_some_and(|since| since.elapsed() > shared.timing.write) {
-                    return;
-                }
-                let Self { socket, guard, .. } = self;
-                drop(guard);
-                return goodbye(socket, end, shared).await;
+                let stuck = self.writing.is_some_and(|since| since.elapsed() > shared.timing.write);
+                return (end.0 != GONE && !stuck).then_some(end);
             }
         }
     }
@@ -401,7 +407,7 @@ fn unreadable(error: &Error) -> End {
 }
 
 /// Says why, and waits a moment for the client to have read it.
-async fn goodbye(mut socket: Socket, (code, reason): End, shared: &Server) {
+async fn goodbye(socket: &mut Socket, (code, reason): End, shared: &Server) {
     let mut reason = reason;
     while reason.len() > 120 {
         reason.pop(); // a close frame has room for 123 bytes

@@ -3,8 +3,9 @@
 use crate::driver::{Driver, Event};
 use evenkeel_model::Topic;
 use evenkeel_telemetry::names::sink as names;
-use evenkeel_telemetry::{Counter, Emitter, Latest, event};
-use std::collections::BTreeMap;
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 event! {
     /// A record could not be decoded.
@@ -88,9 +89,13 @@ pub type StatusCell = Latest<Status>;
 #[derive(Debug)]
 pub struct Watch {
     emitter: Emitter,
+    share: Share,
     topic: Topic,
     cell: StatusCell,
     status: Status,
+    writes: Histogram,
+    /// When each request was handed over. Bound: those in flight.
+    begun: HashMap<u64, Instant>,
     written: Counter,
     scores: Counter,
     merged: Counter,
@@ -104,12 +109,15 @@ impl Watch {
     pub fn new(emitter: Emitter, cell: StatusCell, topic: Topic) -> Self {
         let metrics = emitter.metrics();
         Self {
+            writes: metrics.histogram(&names::WRITE_DURATION, []),
+            begun: HashMap::new(),
             written: metrics.counter(&names::ROWS, ["written"]),
             scores: metrics.counter(&names::SCORES, []),
             merged: metrics.counter(&names::LATE_MERGED, []),
             held: metrics.counter(&names::LATE_SKIPPED, ["duplicate"]),
             overflow: metrics.counter(&names::LATE_SKIPPED, ["overflow"]),
             expired: metrics.counter(&names::EXPIRED, []),
+            share: Share::new(metrics.clone()),
             emitter,
             topic,
             cell,
@@ -162,16 +170,31 @@ impl Watch {
         }
     }
 
-    /// After a tick.
-    pub fn ticked(&mut self, driver: &Driver) {
+    /// A request goes to the store.
+    pub fn submitted(&mut self, id: u64) {
+        self.begun.insert(id, Instant::now());
+    }
+
+    /// It has an outcome.
+    pub fn done(&mut self, id: u64) {
+        if let Some(since) = self.begun.remove(&id) {
+            self.writes.record_duration(since.elapsed());
+        }
+    }
+
+    /// After a tick. `ends` of the log, by partition.
+    pub fn ticked(&mut self, driver: &Driver, ends: &[(u32, u64)]) {
         self.status.quiet = driver.is_quiet();
         self.status.in_work = driver.in_work() as u64;
         self.status.positions = driver.positions().collect();
-        let metrics = self.emitter.metrics();
+        let behind = |(partition, end): &(u32, u64)| {
+            self.status.positions.get(partition).map_or(0, |position| end.saturating_sub(*position))
+        };
         let topic = [self.topic.as_str()];
-        metrics.gauge(&names::INFLIGHT, topic).set_count(self.status.in_work);
-        metrics.gauge(&names::LIMIT, topic).set_count(driver.in_flight_max() as u64);
-        metrics.gauge(&names::PAUSED, topic).set_count(driver.paused_partitions() as u64);
+        self.share.count(&names::CONSUMER_LAG, topic, ends.iter().map(behind).sum());
+        self.share.count(&names::INFLIGHT, topic, self.status.in_work);
+        self.share.count(&names::LIMIT, topic, driver.in_flight_max() as u64);
+        self.share.count(&names::PAUSED, topic, driver.paused_partitions() as u64);
         self.cell.set(self.status.clone());
     }
 }

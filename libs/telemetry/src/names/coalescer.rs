@@ -10,7 +10,7 @@ crate::metrics! {
     counter EVENTS "evenkeel.coalescer.events" "{event}" ["outcome", "size"]
         "Events consumed, by window size and by what became of them (counted or the reason).";
     gauge LEDGER_IMBALANCE "evenkeel.coalescer.ledger.imbalance" "{event}" ["size"]
-        "Consumed minus everything accounted for (EK-SUM-1). Anything but 0 is a defect.";
+        "Consumed minus everything accounted for (EK-SUM-1), without sign, over the partitions held. Anything but 0 is a defect.";
     gauge LOST "evenkeel.coalescer.lost" "{event}" []
         "Events gone from the log before they were read again at a recovery.";
     gauge MEMORY_USED "evenkeel.coalescer.memory.used" "By" ["component"]
@@ -36,9 +36,9 @@ crate::metrics! {
     counter LATE_RECORDS "evenkeel.coalescer.late.records" "{record}" []
         "Late records sent.";
     gauge WATERMARK_LAG "evenkeel.coalescer.watermark.lag" "s" []
-        "Live clock minus the oldest open window's end: how far behind the slowest stream is.";
+        "Live clock minus the end of the oldest window whose row has not left: how far behind the slowest stream is.";
     histogram SKEW "evenkeel.coalescer.skew" "s" [] (SKEW_SECONDS)
-        "Per stream and minute, the smallest arrival minus event time: transport delay plus clock error.";
+        "Arrival minus the newest event time of a record, of one in 64: transport delay plus clock error.";
     histogram RECOVERY_DURATION "evenkeel.coalescer.recovery.duration" "s" ["step"] (AGE_SECONDS)
         "Time one step of a partition's recovery took.";
     counter COMMITS "evenkeel.coalescer.commits" "{transaction}" ["outcome"]

@@ -31,4 +31,6 @@ crate::metrics! {
         "Transactions, by outcome: committed, aborted.";
     gauge PARTITIONS "evenkeel.scorer.partitions" "{partition}" ["state"]
         "Partitions held, by state: live, recovering.";
+    gauge CONSUMER_LAG "evenkeel.scorer.consumer.lag" "{record}" ["topic"]
+        "Records in the log that were not consumed yet, sum over the partitions held.";
 }

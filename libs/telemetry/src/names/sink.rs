@@ -21,8 +21,6 @@ crate::metrics! {
         "Late events a stored row held already or could not take, by reason.";
     counter EXPIRED "evenkeel.sink.expired" "{row}" []
         "Rows not written because their time to live had passed.";
-    counter RETRIES "evenkeel.sink.retries" "{request}" ["class"]
-        "Requests sent again, by class of error.";
     gauge PAUSED "evenkeel.sink.partitions.paused" "{partition}" ["topic"]
         "Partitions paused because the store is away or slow.";
     gauge CONSUMER_LAG "evenkeel.sink.consumer.lag" "{record}" ["topic"]

@@ -72,6 +72,7 @@ fn kill_9_loses_nothing_and_doubles_nothing() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(stored(dir.path(), before), want); // EK-LATE-1, EK-WIN-1 across kill -9
+    assert!(get(&server.admin, "/metrics").1.contains("evenkeel_sink_write_duration_seconds_count"));
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -92,6 +93,12 @@ fn it_says_that_it_is_alive_and_ready_and_what_it_does() {
             "evenkeel_coalescer_ledger_imbalance{size=\"5000\"} 0",
             "evenkeel_coalescer_tick_jitter_seconds_bucket",
             "evenkeel_coalescer_memory_budget_bytes",
+            "evenkeel_coalescer_windows_pending ",
+            "evenkeel_coalescer_watermark_lag_seconds ",
+            "evenkeel_coalescer_skew_seconds_bucket",
+            "evenkeel_coalescer_commit_duration_seconds_bucket",
+            "evenkeel_coalescer_consumer_lag{topic=\"events\"} 0",
+            "evenkeel_sink_consumer_lag{topic=\"windows\"} 0",
         ];
         let missing: Vec<_> = seen.iter().filter(|name| !text.contains(*name)).collect();
         if missing.is_empty() {

@@ -1,17 +1,32 @@
 //! Names of topics (schemas/ws/topics.json).
 
+use evenkeel_auth::{Credential, Pattern};
 use evenkeel_codec::percent_decode;
 
 /// What a topic is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
-    Telemetry { device: String },
-    Windows { device: String, size_ms: i64 },
-    Status { device: String },
-    Alerts { device: String },
+    Telemetry {
+        device: String,
+    },
+    Windows {
+        device: String,
+        size_ms: i64,
+    },
+    Status {
+        device: String,
+    },
+    Alerts {
+        device: String,
+    },
     Fleet,
     Devices,
-    Notifications { user: String },
+    /// `streams`: those it tells of, which whoever opens it may see. Two of one user who may see different ones look at
+    /// different topics.
+    Notifications {
+        user: String,
+        streams: Vec<Pattern>,
+    },
 }
 
 impl Name {
@@ -28,8 +43,18 @@ impl Name {
             ("device", ["status"]) => Some(Self::Status { device: decoded }),
             ("device", ["alerts"]) => Some(Self::Alerts { device: decoded }),
             ("device", ["windows", size]) => Some(Self::Windows { device: decoded, size_ms: size_ms(size)? }),
-            ("user", ["notifications"]) => Some(Self::Notifications { user: decoded }),
+            ("user", ["notifications"]) => Some(Self::Notifications { user: decoded, streams: Vec::new() }),
             _ => None,
+        }
+    }
+
+    /// What this credential means by the name.
+    pub(crate) fn of(self, credential: &Credential) -> Self {
+        match self {
+            Self::Notifications { user, .. } => {
+                Self::Notifications { user, streams: credential.streams.clone() }
+            }
+            name => name,
         }
     }
 
@@ -89,7 +114,7 @@ mod tests {
                 "deviceAlerts" => Name::Alerts { device: id },
                 "fleetSummary" => Name::Fleet,
                 "fleetDevices" => Name::Devices,
-                "userNotifications" => Name::Notifications { user: id },
+                "userNotifications" => Name::Notifications { user: id, streams: Vec::new() },
                 other => panic!("{other} is new"),
             };
             assert_eq!(Name::parse(vector["name"].as_str().unwrap()), Some(want), "{vector}");

@@ -1,9 +1,11 @@
 //! Who may look at what, and for how long.
 
 use crate::client::Client;
+use crate::frames::alert;
 use crate::keys::Issuer;
 use crate::server::{Server, telemetry, wait_for};
 use evenkeel_auth::Transport;
+use evenkeel_model::{Alert, AlertAction};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -32,9 +34,13 @@ struct Filed {
 
 impl Filed {
     async fn start() -> Self {
+        Self::with(FILE).await
+    }
+
+    async fn with(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens.toml");
-        std::fs::write(&path, FILE).unwrap();
+        std::fs::write(&path, text).unwrap();
         let path = format!("'{}'", path.display());
         let server = Server::start(&[("tokens-file", path.as_str()), ("reload.every", "'10ms'")]).await;
         Self { directory, server }
@@ -145,6 +151,35 @@ async fn a_credential_opens_its_topics_only() {
     let debug = |token| server.get_as("/debug/topics", token);
     assert!(debug("authorization: Bearer bowls-0123456789abcdef\r\n").await.starts_with("HTTP/1.1 403"));
     assert!(debug("authorization: Bearer operator-0123456789abcdef\r\n").await.starts_with("HTTP/1.1 200"));
+    filed.server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_user_is_told_of_the_streams_that_the_credential_covers() {
+    let filed =
+        Filed::with(&FILE.replace("[\"bowl/*\"]", "[\"bowl/*\"]\n    permissions = [\"alerts\"]")).await;
+    let server = &filed.server;
+    let (mut bowls, answer) = Client::with_token(server.address, BOWLS).await;
+    answer.unwrap();
+    let (mut ada, answer) = Client::with_token(server.address, OPERATOR).await;
+    answer.unwrap();
+    for (client, user) in [(&mut bowls, "bowls"), (&mut ada, "ada")] {
+        client.subscribe(1, &format!("user/{user}/notifications")).await;
+        assert_eq!(client.fragment(1).await["events"]["events"], json!([]));
+    }
+    let imu = Alert { stream_id: "imu/1".into(), ..alert(AlertAction::Raise) };
+    server.alert(3, &imu);
+    server.alert(4, &alert(AlertAction::Raise));
+    let told = async |client: &mut Client, count: usize| {
+        let mut streams = Vec::new();
+        while streams.len() < count {
+            let events = client.fragment(1).await["events"]["events"].clone();
+            streams.extend(events.as_array().unwrap().iter().map(|event| event["data"]["stream_id"].clone()));
+        }
+        streams
+    };
+    assert_eq!(told(&mut ada, 2).await, ["imu/1", "bowl/7"]);
+    assert_eq!(told(&mut bowls, 1).await, ["bowl/7"]);
     filed.server.stopped().await;
 }
 

@@ -93,7 +93,8 @@ async fn a_chart_begins_with_what_the_store_holds() {
     server.stopped().await;
 }
 
-fn alert(action: AlertAction) -> Alert {
+/// Of `bowl/7`.
+pub fn alert(action: AlertAction) -> Alert {
     Alert {
         stream_id: "bowl/7".into(),
         id: "heavy/5000/0".into(),

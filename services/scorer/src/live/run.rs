@@ -87,10 +87,10 @@ pub fn run(
         }
         if metronome.tick(start.elapsed()).is_some() {
             driver.apply(now_ms(), Input::Tick, &mut actions);
-            watch.ticked(&driver);
+            watch.ticked(&driver, &worker.ends());
         }
         if let Some(stop) = perform(worker, &mut actions, &mut watch)? {
-            watch.ticked(&driver);
+            watch.ticked(&driver, &worker.ends());
             let closed = worker.close(); // why it stops counts for more than how it left
             return match stop {
                 Stop::Drained => Ok(closed?),

@@ -3,9 +3,9 @@
 use crate::live::driver::{Counts, Driver};
 use crate::live::event::Event;
 use crate::live::models::{ModelError, Role};
-use evenkeel_model::AlertAction;
+use evenkeel_model::{AlertAction, Topic};
 use evenkeel_telemetry::names::scorer as names;
-use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
 use std::collections::BTreeMap;
 
 event! {
@@ -112,6 +112,7 @@ pub type StatusCell = Latest<Status>;
 #[derive(Debug)]
 pub struct Watch {
     emitter: Emitter,
+    share: Share,
     cell: StatusCell,
     status: Status,
     latency: Histogram,
@@ -129,6 +130,7 @@ impl Watch {
             queue_duration: metrics.histogram(&names::QUEUE_DURATION, []),
             batches: metrics.counter(&names::BATCHES, []),
             committed: metrics.counter(&names::COMMITS, ["committed"]),
+            share: Share::new(metrics.clone()),
             emitter,
             cell,
             status: Status::default(),
@@ -167,8 +169,7 @@ impl Watch {
                 self.emitter.metrics().counter(&names::ALERTS, labels).add(1);
             }
             Event::Drift(features) => {
-                let metrics = self.emitter.metrics();
-                features.iter().for_each(|(name, psi)| metrics.gauge(&names::DRIFT, [name]).set(*psi));
+                features.iter().for_each(|(name, psi)| self.share.highest(&names::DRIFT, [name], *psi));
             }
             Event::TickMerged => {}
             Event::Aborted(error) => Aborted { error }.emit(&self.emitter),
@@ -187,8 +188,8 @@ impl Watch {
         }
     }
 
-    /// After a tick.
-    pub fn ticked(&mut self, driver: &Driver) {
+    /// After a tick. `ends` of the log, by partition.
+    pub fn ticked(&mut self, driver: &Driver, ends: &[(u32, u64)]) {
         let (before, now) = (self.status.counts, driver.counts());
         let metrics = self.emitter.metrics();
         for (outcome, before, now) in [
@@ -207,17 +208,23 @@ impl Watch {
             (live, series, standing) = (live + 1, series + sizes.0 as u64, standing + sizes.1 as u64);
         }
         let (depth, limit) = driver.queue();
-        metrics.gauge(&names::QUEUE_DEPTH, []).set_count(depth as u64);
-        metrics.gauge(&names::QUEUE_LIMIT, []).set_count(limit as u64);
-        metrics.gauge(&names::SERIES, []).set_count(series);
-        metrics.gauge(&names::SERIES_LIMIT, []).set_count(live * driver.series_max() as u64);
-        metrics.gauge(&names::ALERTS_STANDING, []).set_count(standing);
-        metrics.gauge(&names::PARTITIONS, ["live"]).set_count(live);
-        metrics.gauge(&names::PARTITIONS, ["recovering"]).set_count(driver.recovering() as u64);
+        let share = &mut self.share;
+        share.count(&names::QUEUE_DEPTH, [], depth as u64);
+        share.count(&names::QUEUE_LIMIT, [], limit as u64);
+        share.count(&names::SERIES, [], series);
+        share.count(&names::SERIES_LIMIT, [], live * driver.series_max() as u64);
+        share.count(&names::ALERTS_STANDING, [], standing);
+        share.count(&names::PARTITIONS, ["live"], live);
+        share.count(&names::PARTITIONS, ["recovering"], driver.recovering() as u64);
         self.status.quiet = driver.is_quiet();
         self.status.counts = now;
         self.status.standing = standing;
         self.status.positions = driver.positions().collect();
+        let behind = |(partition, end): &(u32, u64)| {
+            self.status.positions.get(partition).map_or(0, |position| end.saturating_sub(*position))
+        };
+        let lag = ends.iter().map(behind).sum();
+        self.share.count(&names::CONSUMER_LAG, [Topic::Windows.as_str()], lag);
         self.cell.set(self.status.clone());
     }
 }

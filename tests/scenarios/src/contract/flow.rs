@@ -3,7 +3,7 @@
 use super::member::put;
 use super::{Arranged, Desk, Log, Member, PARTITIONS, Who, both};
 use evenkeel_model::Topic;
-use evenkeel_seam::{Header, LogAction, Outputs};
+use evenkeel_seam::{Header, LogAction, Outputs, Worker as _};
 
 pub(super) fn records_come_in_order_and_none_is_missing<L: Log>(log: &mut L) -> Arranged {
     const TICKETS: u32 = 60;
@@ -28,6 +28,7 @@ pub(super) fn records_come_in_order_and_none_is_missing<L: Log>(log: &mut L) -> 
     for partition in 0..PARTITIONS {
         assert_eq!(a.texts(Topic::Events, partition), sent(partition));
     }
+    assert_eq!(a.worker.ends(), (0..PARTITIONS).map(|partition| (partition, each)).collect::<Vec<_>>());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod appender;
 mod cluster;
+mod delivery;
 mod group;
 mod partition;
 mod txn;

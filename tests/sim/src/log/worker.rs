@@ -4,15 +4,13 @@
 //! found here and not on a real broker. Dropping a worker without `close` is a crash.
 
 use super::cluster::{ClientId, Cluster, SimLog, timing};
+use super::delivery::{Delivery, hand_over};
 use super::group::{MemberId, Notice};
 use super::partition::{Record, TxnId};
 use super::txn::{Outcome, Owner};
 use evenkeel_model::Topic;
-use evenkeel_seam::{
-    Commit, LogAction, LogInput, Outputs, Position, RecordRef, TxnResult, Worker, WorkerError,
-};
+use evenkeel_seam::{Commit, LogAction, LogInput, Outputs, TxnResult, Worker, WorkerError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Who the worker is.
@@ -79,16 +77,6 @@ struct Read {
     next: u64,
     to: u64,
     committed_only: bool,
-}
-
-/// One input for the driver, owned, so that the log is not locked while the driver looks at it.
-enum Delivery {
-    Assigned { partition: u32, partitions: u32, committed: Option<Position> },
-    Records { partition: u32, topic: Topic, records: Vec<(u64, Arc<Record>)>, next: u64, at_end: bool },
-    ReadDone { partition: u32, topic: Topic, log_start: u64, next: u64 },
-    TxnDone { result: TxnResult, outputs: Outputs },
-    Revoking { partitions: Vec<u32>, lost: bool },
-    Sent { outputs: Outputs, dropped: usize },
 }
 
 impl SimWorker {
@@ -419,6 +407,13 @@ impl Worker for SimWorker {
         }
     }
 
+    fn ends(&self) -> Vec<(u32, u64)> {
+        let mut cluster = self.log.cluster();
+        let started = self.parts.iter().filter(|(_, part)| matches!(part.state, State::Started { .. }));
+        let topic = self.options.topic;
+        started.map(|(partition, _)| (*partition, cluster.log(topic, *partition).end())).collect()
+    }
+
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError> {
         match action {
             LogAction::Read { partition, topic, from, to, committed_only } => {
@@ -464,34 +459,6 @@ impl Drop for SimWorker {
         if !self.closed {
             let member = Some((self.options.group.clone(), self.member));
             self.log.cluster().crash_client(self.client, member);
-        }
-    }
-}
-
-fn hand_over(delivery: Delivery, each: &mut dyn FnMut(LogInput<'_>)) {
-    match delivery {
-        Delivery::Assigned { partition, partitions, committed } => {
-            each(LogInput::Assigned { partition, partitions, committed });
-        }
-        Delivery::ReadDone { partition, topic, log_start, next } => {
-            each(LogInput::ReadDone { partition, topic, log_start, next });
-        }
-        Delivery::TxnDone { result, outputs } => each(LogInput::TxnDone { result, outputs }),
-        Delivery::Revoking { partitions, lost } => each(LogInput::Revoking { partitions, lost }),
-        Delivery::Sent { outputs, dropped } => each(LogInput::Sent { outputs, dropped }),
-        Delivery::Records { partition, topic, records, next, at_end } => {
-            let headers: Vec<_> = records.iter().map(|(_, record)| record.header_refs()).collect();
-            let refs: Vec<RecordRef<'_>> = (records.iter().zip(&headers))
-                .map(|((offset, record), headers)| RecordRef {
-                    offset: *offset,
-                    timestamp_ms: record.timestamp_ms,
-                    key: record.key.as_deref(),
-                    value: record.value.as_deref(),
-                    headers,
-                    original: None,
-                })
-                .collect();
-            each(LogInput::Records { partition, topic, records: &refs, next, at_end });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The reference of metrics: generated from their declarations, with the names that Prometheus sees.
 
-use evenkeel_tidy::{check_generated, tree};
+use evenkeel_tidy::{check_generated, report, tree};
 use std::fmt::Write as _;
 
 /// One declaration of `metrics!`: `counter EVENTS "name" "unit" ["label"]`, then `"sentence";`.
@@ -67,4 +67,35 @@ fn the_table_of_metrics_is_the_declarations() {
     assert!(count > 40, "{count}");
     text.push('\n');
     check_generated("docs/metrics.md", "metrics", &text);
+}
+
+/// A name that nothing moves is a promise that dashboards and alerts believe.
+#[test]
+fn every_declared_metric_is_moved_somewhere() {
+    let files = tree();
+    let is_names = |path: &str| path.starts_with("libs/telemetry/src/names/");
+    let (mut unmoved, mut count) = (Vec::new(), 0);
+    for names in files.iter().filter(|f| is_names(&f.path) && f.name() != "mod.rs") {
+        let module = format!("names::{}", names.name().trim_end_matches(".rs"));
+        let users: Vec<&str> = files
+            .iter()
+            .filter(|f| f.path.contains("/src/") && !is_names(&f.path) && f.text.contains(&module))
+            .map(|f| f.text.as_str())
+            .collect();
+        for line in names.text.lines().map(str::trim) {
+            let mut words = line.split_whitespace();
+            let (Some("counter" | "gauge" | "histogram"), Some(constant)) = (words.next(), words.next())
+            else {
+                continue;
+            };
+            count += 1;
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let named = |text: &&str| text.split(|c| !is_word(c)).any(|word| word == constant);
+            if !users.iter().any(named) {
+                unmoved.push(format!("{}: {constant}", names.path));
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+    report("metrics that no component moves", &unmoved);
 }
