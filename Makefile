@@ -52,6 +52,12 @@ bench-spool: ## Measure the spool beside stream-download, tempfile and Python (s
 	cargo build $(LOCKED) --release -p evenkeel --bins
 	$(CARGO_TARGET_DIR)/release/evenkeel bench spool --contenders "$$(tests/peers/spool/build.sh)" --python python3 $(ARGS)
 
+.PHONY: bench-recordings
+bench-recordings: ## Measure live traffic beside the ingest of a recording (two minutes, over a real Kafka)
+	cargo build $(LOCKED) --release -p evenkeel -p evenkeel-live --bins
+	$(CARGO_TARGET_DIR)/release/evenkeel-parts kafka -- sh -c \
+		'exec "$$0" bench recordings --brokers "$$EVENKEEL_KAFKA" $(ARGS)' $(CARGO_TARGET_DIR)/release/evenkeel
+
 .PHONY: bench-score
 bench-score: ## Measure scoring beside pandas with scikit-learn and onnxruntime (some minutes; makes a Python for them)
 	cargo build $(LOCKED) --release -p evenkeel --bins
@@ -175,6 +181,12 @@ dashboard-check: ## The dashboard: install, types, unit tests, committed files e
 .PHONY: dashboard-test
 dashboard-test: ## The dashboard in a headless Chromium (4 minutes; needs npm and Chromium; EVENKEEL_GATEWAY_URL= for a real gateway)
 	cd services/dashboard && npm ci && npm run test:browser
+
+.PHONY: player-test
+player-test: ## Recordings in the players of a headless Chromium (a minute; needs npm and Chromium; not part of `make test`)
+	$(BINARIES)
+	cd services/dashboard && npm ci
+	$(STEP) player-test env EVENKEEL_BIN=$(CARGO_TARGET_DIR)/debug/evenkeel node --test tests/conformance/player.mjs
 
 ##@ Change
 

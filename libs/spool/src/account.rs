@@ -105,6 +105,16 @@ impl Account {
         Ok(())
     }
 
+    /// Takes `bytes` more of the disk if they are free; nobody is let go for them.
+    pub(crate) fn take_free_disk(&self, bytes: u64) -> bool {
+        let Some(budget) = &self.budget else { return true };
+        let free = budget.disk.take(bytes);
+        if free {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).disk += bytes;
+        }
+        free
+    }
+
     /// Gives `bytes` of the disk back: they were not written after all.
     pub(crate) fn give_disk(&self, bytes: u64) {
         if let Some(budget) = &self.budget {
@@ -132,5 +142,41 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Asked(AtomicU64);
+
+    impl Room for Asked {
+        fn let_one_go(&self) -> bool {
+            self.0.fetch_add(1, Relaxed);
+            false
+        }
+    }
+
+    #[test]
+    fn nobody_is_let_go_for_what_is_only_taken_ahead() {
+        let asked = Arc::new(Asked(AtomicU64::new(0)));
+        let weak = Arc::downgrade(&asked);
+        let room: Weak<dyn Room> = weak;
+        let budget = Arc::new(Budget {
+            memory: Quota::new(10),
+            disk: Quota::new(10),
+            waits_closed: AtomicU64::new(0),
+            room: OnceLock::from(room),
+        });
+        let account = Account::opened(Arc::clone(&budget), 0);
+        assert!(account.take_free_disk(6) && !account.take_free_disk(5));
+        assert_eq!(asked.0.load(Relaxed), 0);
+        assert_eq!(account.take_disk(5), Err((6, 10)));
+        assert_eq!(asked.0.load(Relaxed), 1);
+        account.give_disk(2);
+        assert!(account.take_free_disk(5));
+        drop(account);
+        assert_eq!(budget.disk.used(), 0);
     }
 }

@@ -109,6 +109,11 @@ impl Core {
         }
     }
 
+    /// What a reader that wants everything below `target` is told, if it can go on: how many bytes are here.
+    pub(crate) fn outcome(&self, target: u64) -> Option<Result<u64, ReadError>> {
+        self.settled(target).then(|| self.failure(target).map_or(Ok(self.filled), Err))
+    }
+
     /// What to take of `[offset, offset + len)` first.
     pub(crate) fn piece(&self, offset: u64, len: usize) -> Piece<'_> {
         let here = self.filled.saturating_sub(offset);

@@ -2,6 +2,7 @@
 //!
 //! Owns: interrupted calls, short reads, short writes. Never: decides where or whether to write.
 
+use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fmt::Debug;
 use std::fs::File;
@@ -54,6 +55,23 @@ pub trait Disk: Debug + Send + Sync {
     /// The system's, [`ErrorKind::Interrupted`] among them.
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
         file.write_at(bytes, offset)
+    }
+
+    /// Gives the file its room on disk before it is written, without making it longer. Who cannot do it says so, and
+    /// the file is written all the same.
+    ///
+    /// # Errors
+    /// The system's.
+    fn allocate(&self, file: &File, offset: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len)?)
+    }
+
+    /// Cuts the file, and gives back the room behind `len` that was allocated and not written.
+    ///
+    /// # Errors
+    /// The system's.
+    fn trim(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
     }
 
     /// Makes the file's content and length last through a loss of power.

@@ -16,8 +16,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::JoinHandle;
 
-/// The most that is moved to disk at once, bytes: enough for a hop to a blocking thread to pay.
-const SPILL_BYTES_MAX: u64 = 1 << 20;
 /// The first reserve for a source that did not say how long it is.
 const FIRST_BYTES: u64 = 16 << 10;
 
@@ -26,6 +24,10 @@ pub(crate) async fn fill(spool: Arc<Spool>, mut source: Source) {
     // However this task ends, nobody is left to wait for it.
     let guard = Ended(Arc::clone(&spool));
     let end = pull(&spool, &mut source).await;
+    if spool.is_on_disk() {
+        let spool = Arc::clone(&spool);
+        let _ = tokio::task::spawn_blocking(move || spool.trim()).await; // room, not content: it may fail
+    }
     spool.finish(end);
     drop(guard);
 }
@@ -88,20 +90,18 @@ fn publish(spool: &Spool, scratch: &mut BytesMut) {
     }
 }
 
-/// Spills until there is room for one more page, in this buffer's own limit and in the account. Once a stream is too
-/// long for memory its pages are written beside its filling, which then seldom waits for the disk.
+/// Waits until there is room for one more page, in this buffer's own limit and in the account. Once a stream is too long
+/// for memory one thread writes its pages for as long as they come, beside the filling: neither waits for the other to
+/// be started.
 async fn make_room(
     spool: &Arc<Spool>,
     scratch: &mut BytesMut,
     spilling: &mut Spilling,
 ) -> Result<(), ReadError> {
-    let page = spool.limits.page as u64;
-    let working = WORKING_PAGES * page;
-    // Not all at once: the newest pages are those that readers are at.
-    let step = (spool.limits.memory / 4).clamp(page, SPILL_BYTES_MAX.max(page));
-    let spill = |pages: u64| {
+    let (limits, working) = (spool.limits, WORKING_PAGES * spool.limits.page as u64);
+    let spill = |keep: u64| {
         let spiller = Arc::clone(spool);
-        tokio::task::spawn_blocking(move || spiller.spill(pages.saturating_sub(step), Left::Reuse))
+        tokio::task::spawn_blocking(move || spiller.spill(keep, Left::Reuse))
     };
     loop {
         let (held, pages, on_disk) = {
@@ -111,11 +111,11 @@ async fn make_room(
             }
             (core.held_bytes(), core.pages_bytes(), core.disk_bytes() > 0)
         };
-        let fits = held.saturating_add(working) <= spool.limits.memory;
+        let fits = held.saturating_add(working) <= limits.memory;
         // Without a page to spill there is nothing to do: the working pages are charged from the start.
         if pages == 0 || fits && spool.account.set_memory(spool.memory_needed()) {
-            if on_disk && spilling.is_none() && pages > spool.limits.memory / 2 + step {
-                *spilling = Some(spill(pages));
+            if on_disk && spilling.is_none() && pages > limits.keep() + limits.step() {
+                *spilling = Some(spill(limits.keep()));
             }
             if !spilling.as_ref().is_some_and(JoinHandle::is_finished) {
                 return Ok(());
@@ -123,7 +123,14 @@ async fn make_room(
         } else if spool.gate.core().take_spare().is_some() {
             continue; // one that nobody needs now
         }
-        let spilled = spilling.take().unwrap_or_else(|| spill(pages)).await;
+        // The account may want more of us than our own limit does, so it is always less than there is.
+        let keep = limits.keep().min(pages.saturating_sub(limits.step()));
+        let task = spilling.get_or_insert_with(|| spill(keep));
+        let spilled = tokio::select! {
+            spilled = task => spilled,
+            () = spool.room.notified() => continue,
+        };
+        *spilling = None;
         let at = spool.gate.core().filled();
         match spilled {
             Ok(Ok(_)) => {}

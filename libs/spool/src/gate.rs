@@ -101,6 +101,10 @@ impl Gate {
 
     /// The same for a thread. Never call it on a thread that drives async tasks.
     pub(crate) fn wait_blocking(&self, target: u64) -> Result<u64, ReadError> {
+        // What is here costs no waker.
+        if let Some(outcome) = self.core().outcome(target) {
+            return outcome;
+        }
         let mut wait = self.wait(target);
         let waker = Waker::from(Arc::new(Unpark(current())));
         let mut context = Context::from_waker(&waker);
@@ -159,8 +163,8 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut core = self.gate.core();
-        if core.settled(self.target) {
-            return Poll::Ready(core.failure(self.target).map_or(Ok(core.filled()), Err));
+        if let Some(outcome) = core.outcome(self.target) {
+            return Poll::Ready(outcome);
         }
         if self.ticket.is_some_and(|ticket| core.renew(ticket, context.waker())) {
             return Poll::Pending;

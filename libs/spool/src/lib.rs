@@ -16,6 +16,7 @@
 //!   ever; what came before it stays readable.
 //! * Memory: at most `memory_bytes_max` (three pages, if that is more), and one page per slice that a reader
 //!   still holds; with a [`Source::chunks`] also the chunk that it has handed over.
+//! * Disk: what has left memory; of a long stream that still arrives half as much again, at most 64 MiB, taken ahead.
 //! * A full disk stops the pull: readers that want more get [`ReadError::Full`], which says where and what to do.
 //!   Nothing that was filled is lost, because a page leaves memory when the disk has it.
 //!

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// Pages that a buffer needs while it fills, beside those that wait to be spilled: the one that grows, the one
 /// that the source writes into, the one that was completed last.
@@ -26,6 +27,34 @@ pub(crate) struct Limits {
     pub(crate) disk_reserve: u64,
 }
 
+/// The most that is moved to disk before a filler that waits for room is told, bytes: enough for its waking to pay.
+const STEP_BYTES_MAX: u64 = 1 << 20;
+
+impl Limits {
+    /// What is moved to disk in one go, bytes.
+    pub(crate) fn step(&self) -> u64 {
+        let page = self.page as u64;
+        (self.memory / 4).clamp(page, STEP_BYTES_MAX.max(page))
+    }
+
+    /// What pages keep when a stream that is longer than memory moves to disk, bytes: the newest ones, because readers
+    /// are at them, and less than what a filler has to wait for.
+    pub(crate) fn keep(&self) -> u64 {
+        let page = self.page as u64;
+        let room = self.memory.saturating_sub(WORKING_PAGES * page + self.step());
+        (self.memory / 2 + page).min(room)
+    }
+}
+
+/// The room that the file has on disk, charged to the account.
+#[derive(Debug)]
+pub(crate) struct Allocated {
+    /// Where it ends, bytes; never before what is written.
+    pub(crate) end: u64,
+    /// Whether more than what is written may be taken: the stream has not ended.
+    pub(crate) ahead: bool,
+}
+
 /// One buffer.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -37,7 +66,9 @@ pub(crate) struct Spool {
     pub(crate) size_hint: Option<u64>,
     pub(crate) account: Account,
     /// Held by who moves pages to disk, so that one does at a time. Readers never take it.
-    pub(crate) spiller: Mutex<()>,
+    pub(crate) spiller: Mutex<Allocated>,
+    /// Rung when a step has left memory; the filler waits for it.
+    pub(crate) room: Notify,
     file: Mutex<Option<Arc<File>>>,
     /// There is a filler, and it is not done.
     filling: AtomicBool,
@@ -81,7 +112,8 @@ impl Spool {
             limits,
             size_hint,
             account,
-            spiller: Mutex::new(()),
+            spiller: Mutex::new(Allocated { end: 0, ahead: true }),
+            room: Notify::new(),
             filling: AtomicBool::new(file.is_none()),
             file: Mutex::new(file),
             touched: AtomicBool::new(false),
@@ -91,6 +123,11 @@ impl Spool {
     /// The file, if there is one yet.
     pub(crate) fn file(&self) -> Option<Arc<File>> {
         self.lock_file().clone()
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.lock_file().is_some()
     }
 
     /// The file, made if there is none yet.

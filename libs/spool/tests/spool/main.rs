@@ -8,4 +8,5 @@ mod model;
 mod readers;
 mod recordings;
 mod rig;
+mod spilling;
 mod views;

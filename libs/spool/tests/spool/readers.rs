@@ -1,7 +1,8 @@
 //! Many readers at once, and the limit on memory while they read.
 
 use crate::rig::{chunked, content, feed, run, spool, tap, tight, until};
-use evenkeel_spool::{Fill, SpoolOptions};
+use evenkeel_spool::{Fill, Source, SpoolOptions};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 const READERS: usize = 1_000;
@@ -88,7 +89,7 @@ fn threads_read_anywhere_while_pages_leave_memory_under_them() {
 #[test]
 fn what_is_inside_one_page_is_not_copied() {
     let content = content(64 << 10);
-    let source = evenkeel_spool::Source::read(std::io::Cursor::new(content.clone()));
+    let source = Source::read(io::Cursor::new(content.clone()));
     let options = SpoolOptions { page_bytes: 32 << 10, fill: Fill::All, ..SpoolOptions::default() };
     let buffer = spool(source, options);
     run(buffer.wait_end()).unwrap();

@@ -61,4 +61,6 @@ crate::metrics! {
         "Requests about recordings that met a limit: disk, count, open, transfers, ingests.";
     gauge RECORDINGS_INGESTS "evenkeel.ingest.recordings.ingests" "{recording}" []
         "Recordings on their way into the log.";
+    counter RECORDINGS_EXPIRED "evenkeel.ingest.recordings.expired" "{recording}" []
+        "Recordings that were removed because their retention was over.";
 }

@@ -22,6 +22,8 @@ pub enum What {
     Gateway(Gateway),
     /// Resident memory of a coalescer against its plan, after a burst, with a million quiet streams (8 minutes)
     Memory(Live),
+    /// Whether live traffic answers as quickly while a recording is ingested beside it (some minutes)
+    Recordings(Recordings),
     /// Rows per second of a linear model and of trees, beside pandas with scikit-learn and onnxruntime (a minute)
     Score(Score),
     /// The spool beside stream-download, tempfile and Python: filled, then read at random (some minutes)
@@ -131,6 +133,22 @@ pub struct Ingest {
     shown: Shown,
 }
 
+/// How much is sent, and where Kafka is.
+#[derive(Debug, clap::Args)]
+pub struct Recordings {
+    /// Kafka's bootstrap brokers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    /// Length of each turn, s
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    seconds: u64,
+    /// Live requests per second, 10 events each
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    rate: u32,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// How many screens, and where the peer is.
 #[derive(Debug, clap::Args)]
 pub struct Gateway {
@@ -235,6 +253,7 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
                 .map_err(|e| Failure::new(Exit::Unreachable, e))?;
             show(&report, &args.shown)
         }
+        What::Recordings(args) => recordings(args),
         What::Score(args) => {
             let (rows, runs) = (args.rows.max(1), args.shown.runs.max(1));
             let options = bench::score::Options { python: args.python.clone(), rows, runs };
@@ -257,6 +276,18 @@ pub fn execute(what: &What) -> Result<Exit, Failure> {
         What::Memory(args) => live(args, bench::live::memory::run),
         What::Recovery(args) => live(args, bench::live::recovery::run),
     }
+}
+
+fn recordings(args: &Recordings) -> Result<Exit, Failure> {
+    let options = bench::ingest::beside::Options {
+        brokers: args.brokers.clone(),
+        seconds: args.seconds.max(1),
+        rate: args.rate.max(1),
+        runs: args.shown.runs.max(1),
+    };
+    let report = bench::ingest::beside::run(&options, &mut |line| eprintln!("{line}"))
+        .map_err(|e| Failure::new(Exit::Unreachable, e))?;
+    show(&report, &args.shown)
 }
 
 fn gateway(args: &Gateway) -> Result<Exit, Failure> {

@@ -1,7 +1,7 @@
 //! Keys of `[recordings]` and the checks between them.
 
 use super::{ConfigMisfit, check};
-use evenkeel_chassis::units::{Bytes, PositiveBytes, PositiveMs};
+use evenkeel_chassis::units::{Bytes, Ms, PositiveBytes, PositiveMs};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub struct RecordingsConfig {
     pub size_max: PositiveBytes,
     /// How many there may be.
     pub count_max: usize,
+    /// How long one stays after its beginning; 0 = until it is removed.
+    pub retention: Ms,
     /// How many are open at once.
     pub open_max: usize,
     /// Uploads and downloads at once.

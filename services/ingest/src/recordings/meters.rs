@@ -28,6 +28,7 @@ pub(crate) struct SpoolMeters {
     bytes: [Counter; 2],
     refused: [Counter; LIMITS.len()],
     ingests: Gauge,
+    expired: Counter,
 }
 
 impl SpoolMeters {
@@ -41,6 +42,7 @@ impl SpoolMeters {
             bytes: ["in", "out"].map(|way| metrics.counter(&ingest::RECORDINGS_BYTES, [way])),
             refused: LIMITS.map(|limit| metrics.counter(&ingest::RECORDINGS_REFUSED, [limit])),
             ingests: gauge(&ingest::RECORDINGS_INGESTS),
+            expired: metrics.counter(&ingest::RECORDINGS_EXPIRED, []),
         }
     }
 
@@ -73,6 +75,11 @@ impl SpoolMeters {
     /// A request met a limit.
     pub(crate) fn refused(&self, limit: Limit) {
         self.refused[limit as usize].add(1);
+    }
+
+    /// A recording was removed because its time was over.
+    pub(crate) fn expired(&self) {
+        self.expired.add(1);
     }
 
     /// So many recordings are on their way into the log.

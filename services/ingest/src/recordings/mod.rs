@@ -5,7 +5,7 @@
 //!
 //! `routes` dispatches, `receive` is PUT and PATCH, `send` GET and HEAD, `range` the header of that name; `store` has
 //! the directory and its limits (`quota`, `opened`), `name` and `about` what a recording is called and what is known of
-//! it; `ingest` is the way into the log.
+//! it; `retention` removes what is old; `ingest` is the way into the log.
 
 mod about;
 mod ingest;
@@ -15,6 +15,7 @@ mod opened;
 mod quota;
 mod range;
 mod receive;
+mod retention;
 mod routes;
 mod send;
 mod store;
@@ -50,7 +51,7 @@ impl Recordings {
     }
 }
 
-/// Closes what nobody uses, and runs the ingests. Never ends by itself.
+/// Closes what nobody uses, removes what is past its time, and runs the ingests. Never ends by itself.
 pub(crate) async fn keep(edge: Arc<Edge>, begun: Begun) {
     let sweeping = async {
         let Some(recordings) = &edge.recordings else { return };
@@ -58,6 +59,7 @@ pub(crate) async fn keep(edge: Arc<Edge>, begun: Begun) {
             tokio::time::sleep(SWEEP_EVERY).await;
             let store = Arc::clone(&recordings.store);
             let _ = tokio::task::spawn_blocking(move || store.sweep()).await; // files are closed there
+            recordings.store.expire((edge.now_ms)()).await;
         }
     };
     tokio::join!(sweeping, ingest::work(Arc::clone(&edge), begun));

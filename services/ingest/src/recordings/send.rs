@@ -89,7 +89,8 @@ pub(super) async fn get(
 }
 
 /// Headers of every answer with a recording. It may hold what a client likes, so a browser must not take it for a page
-/// of ours.
+/// of ours: no script of it runs, and of all it may load there are media of this origin. Without `allow-same-origin` the
+/// player that a browser opens a recording with would be refused the very bytes it shows.
 pub(super) fn describe(about: &About, headers: &mut HeaderMap) {
     if let Ok(etag) = HeaderValue::from_str(&about.etag) {
         headers.insert(ETAG, etag);
@@ -99,7 +100,7 @@ pub(super) fn describe(about: &About, headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("sandbox; default-src 'none'; media-src 'self'"),
+        HeaderValue::from_static("sandbox allow-same-origin; default-src 'none'; media-src 'self'"),
     );
 }
 

@@ -9,6 +9,7 @@ use super::meters::{Limit, SpoolMeters};
 use super::name::RecordingName;
 use super::opened::{Opened, Reserved};
 use super::quota::Quota;
+use super::retention::Ages;
 use crate::config::recordings::RecordingsConfig;
 use crate::problem::{Extent, Kind, Problem};
 use bytes::Bytes;
@@ -72,6 +73,7 @@ pub(crate) struct Store {
     options: RecordingOptions,
     disk: Quota,
     count: Quota,
+    pub(super) ages: Ages,
     open_max: usize,
     open: Mutex<BTreeMap<String, Slot>>,
     transfers: Arc<Semaphore>,
@@ -98,7 +100,9 @@ impl Store {
         emitter: &Emitter,
     ) -> Result<Self, RecordingsError> {
         let dir = config.dir.clone();
-        let (bytes, count) = survey(&dir).map_err(|source| RecordingsError { dir: dir.clone(), source })?;
+        let ages = Ages::new(config.retention);
+        let (bytes, count) =
+            survey(&dir, &ages).map_err(|source| RecordingsError { dir: dir.clone(), source })?;
         let disk = Quota::new(config.disk_max.bytes(), bytes);
         let count = Quota::new(config.count_max as u64, count);
         let meters = SpoolMeters::new(emitter.metrics());
@@ -113,6 +117,7 @@ impl Store {
             },
             disk,
             count,
+            ages,
             open_max: config.open_max,
             open: Mutex::default(),
             transfers: Arc::new(Semaphore::new(config.transfers_max)),
@@ -216,6 +221,7 @@ impl Store {
             fs::remove_file(beside(&store.dir, &stem, ABOUT)).map_err(|error| error.to_string())?;
             opened.discharge(&store.disk);
             store.count.change(1, 0);
+            store.ages.removed(&stem, opened.about.created_ms);
             store.registry().remove(&stem);
             store.show();
             Ok::<_, String>(())
@@ -381,6 +387,10 @@ impl Store {
                     let full = is_full(&error).then(|| self.full(Limit::Disk, "the disk is full".into()));
                     return Err(full.map_or_else(|| failed(error.to_string()), Closed::Refused));
                 }
+                if let Some(known) = known {
+                    self.ages.removed(stem, known.created_ms);
+                }
+                self.ages.begun(stem, begin.created_ms);
                 begin
             }
         };
@@ -389,7 +399,13 @@ impl Store {
         }
         let options = RecordingOptions { create: begin.is_some(), ..self.options.clone() };
         let (recording, _) = Recording::open(path, options).map_err(|error| match error {
-            RecoverError::Absent { .. } => Closed::Absent,
+            RecoverError::Absent { .. } => {
+                // A crash at its beginning, or while it was removed: nobody else can be opening it now.
+                let gone = [PROGRESS, ABOUT].map(|ending| fs::remove_file(beside(&self.dir, stem, ending)));
+                self.count.change(u64::from(gone[1].is_ok()), 0);
+                self.ages.removed(stem, about.created_ms);
+                Closed::Absent
+            }
             RecoverError::Io { source, .. } if is_full(&source) => {
                 Closed::Refused(self.full(Limit::Disk, "the disk is full".into()))
             }
@@ -398,6 +414,11 @@ impl Store {
         let opened = Opened::new(about, recording, before);
         opened.settle(&self.disk, 0);
         Ok(Arc::new(opened))
+    }
+
+    /// Whether somebody uploads or ingests it, or opens it now.
+    pub(super) fn in_use(&self, stem: &str) -> bool {
+        self.registry().get(stem).is_some_and(|slot| unused(slot).is_none())
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -429,7 +450,7 @@ fn taken(path: &Path) -> u64 {
 }
 
 /// What is in the directory: bytes of content and journals, recordings. Drafts of a crash are removed.
-fn survey(dir: &Path) -> io::Result<(u64, u64)> {
+fn survey(dir: &Path, ages: &Ages) -> io::Result<(u64, u64)> {
     fs::create_dir_all(dir)?;
     let (mut bytes, mut count) = (0, 0);
     for entry in fs::read_dir(dir)? {
@@ -437,7 +458,10 @@ fn survey(dir: &Path) -> io::Result<(u64, u64)> {
         let name = entry.file_name().to_string_lossy().into_owned();
         match name.rsplit_once('.') {
             _ if name.ends_with(DRAFT) => fs::remove_file(entry.path())?,
-            Some((_, ABOUT)) => count += 1,
+            Some((stem, ABOUT)) => {
+                count += 1;
+                ages.found(stem, &entry.path());
+            }
             None | Some((_, "journal")) => bytes += entry.metadata()?.len(),
             Some(_) => {}
         }

@@ -23,6 +23,7 @@ mod openapi;
 mod quotas;
 mod recordings;
 mod recordings_ingest;
+mod recordings_retention;
 mod reload;
 mod server;
 mod storm;

@@ -37,10 +37,10 @@ pub fn content(len: usize) -> Vec<u8> {
 }
 
 /// An upload of unknown length that a test feeds.
-struct Feed(Connection);
+pub struct Feed(Connection);
 
 impl Feed {
-    async fn begin(address: SocketAddr, method: &str, headers: &str) -> Self {
+    pub async fn begin(address: SocketAddr, method: &str, headers: &str) -> Self {
         let mut connection = Connection::open(address).await;
         let head =
             format!("{method} {PATH} HTTP/1.1\r\nhost: x\r\n{headers}transfer-encoding: chunked\r\n\r\n");
@@ -48,12 +48,12 @@ impl Feed {
         Self(connection)
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         let size = format!("{:x}\r\n", bytes.len());
         self.0.send(&[size.as_bytes(), bytes, b"\r\n"].concat()).await;
     }
 
-    async fn end(mut self) -> Reply {
+    pub async fn end(mut self) -> Reply {
         self.0.send(b"0\r\n\r\n").await;
         self.0.reply().await.unwrap()
     }
@@ -67,7 +67,7 @@ async fn offset(address: SocketAddr) -> (u64, String) {
 }
 
 /// Waits until so many bytes are there; at first there may be no recording.
-async fn arrives(address: SocketAddr, bytes: u64) {
+pub async fn arrives(address: SocketAddr, bytes: u64) {
     let begun = Instant::now();
     let want = bytes.to_string();
     while ask(address, "HEAD", PATH, "", b"").await.header("upload-offset") != Some(want.as_str()) {
@@ -94,6 +94,8 @@ async fn an_upload_at_once_is_read_in_any_part() {
         (get.header("accept-ranges"), get.header("x-content-type-options")),
         (Some("bytes"), Some("nosniff"))
     );
+    let policy = get.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("sandbox allow-same-origin; default-src 'none';"), "no script runs: {policy}");
     assert_eq!(get.body, all);
     let head = ask(address, "HEAD", PATH, "", b"").await;
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("300000"), 0));
@@ -274,6 +276,10 @@ async fn limits_refuse_and_lose_nothing() {
     let third = ask(address, "PUT", "/v1/streams/imu/recordings/c", "", b"").await;
     assert_eq!((third.status, third.slug().as_str()), (507, "spool-full"));
 
+    use evenkeel_telemetry::names::ingest;
+    let refused = |limit| server.metrics.counter(&ingest::RECORDINGS_REFUSED, [limit]).get();
+    assert_eq!((refused("disk"), refused("count")), (1, 1));
+
     // One transfer at a time: another is told to come back.
     let mut feed = Connection::open(address).await;
     let got = ask(address, "HEAD", second, "", b"").await;
@@ -304,7 +310,6 @@ async fn limits_refuse_and_lose_nothing() {
     let rest = ask(address, "PATCH", second, &format!("upload-offset: {at}\r\n"), &all[at..]).await;
     assert_eq!(rest.status, 204, "{rest:?}");
     assert!(ask(address, "GET", second, "", b"").await.body == all);
-    use evenkeel_telemetry::names::ingest;
     let gauge = |name| server.metrics.gauge(name, []).get();
     let files = dir.path().join("recordings").read_dir().unwrap().map(|entry| entry.unwrap());
     let sizes: u64 = files

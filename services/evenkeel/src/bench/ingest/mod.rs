@@ -5,6 +5,7 @@
 //! counts once its answer, which every server gives after the broker's, has come. CPU is the server's alone: client and
 //! broker are other processes.
 
+pub mod beside;
 mod idle;
 mod load;
 mod payload;
@@ -128,7 +129,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Outcome<Report> {
             turns.entry(way.name).or_default().push(turn);
         }
         for (name, wire, mqtt) in idle::kinds() {
-            let servers = Servers::ours(&made.config, mqtt)?;
+            let servers = Servers::ours(&made.config, mqtt, &[])?;
             let bytes = runtime.block_on(idle::bytes(&wire, &servers, options.idle))?;
             say(&format!("run {run} of {}, {name}: {bytes:.0} bytes per connection", options.runs));
             idles.entry(name).or_default().push(bytes);
@@ -141,7 +142,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Outcome<Report> {
 /// The servers of a way; `None` = a peer that is not there.
 fn serve(way: &Way, options: &Options, made: &Made) -> Outcome<Option<Servers>> {
     Ok(match (way.who, &options.collector, &options.mosquitto) {
-        (Who::Ours, ..) => Some(Servers::ours(&made.config, matches!(way.wire, Wire::Mqtt))?),
+        (Who::Ours, ..) => Some(Servers::ours(&made.config, matches!(way.wire, Wire::Mqtt), &[])?),
         (Who::Collector, Some(program), _) => {
             Some(Servers::collector(program, &made.config, &made.config.topic(Topic::Events))?)
         }

@@ -31,11 +31,12 @@ fn free() -> Outcome<String> {
 }
 
 impl Servers {
-    /// Our ingest. `mqtt`: the load goes to its MQTT server.
-    pub fn ours(config: &KafkaConfig, mqtt: bool) -> Outcome<Self> {
+    /// Our ingest, with further settings. `mqtt`: the load goes to its MQTT server.
+    pub fn ours(config: &KafkaConfig, mqtt: bool, sets: &[String]) -> Outcome<Self> {
         let (http, mqtt_address, admin) = (free()?, free()?, free()?);
         let mut child = ingest(config, &http, &admin);
         child.args(["--set", &format!("ingest.mqtt.listen={mqtt_address}")]);
+        child.args(sets.iter().flat_map(|set| ["--set", set]));
         let address = if mqtt { mqtt_address } else { http };
         let mut servers = Self { children: vec![child.spawn()?], address, admin, _dir: tempfile::tempdir()? };
         servers.wait()?;

@@ -1,7 +1,7 @@
 //! What the spool is to reach beside the best of the others, and whether it did.
 
-use super::{Median, OURS, Place, SIZES};
-use crate::bench::report::Goal;
+use super::{BARE, Median, OURS, Place, SIZES};
+use crate::bench::report::{Goal, Measured};
 use std::collections::BTreeMap;
 
 /// What every contender may keep in memory, bytes.
@@ -20,14 +20,10 @@ pub(super) fn goals(medians: &BTreeMap<Place, Median>) -> Vec<Goal> {
     let mut goals = Vec::new();
     for (size, title) in SIZES {
         for (readers, target) in [(1, Some(ONE)), (16, many(size))] {
-            let whole = |median: &Median| median.fill_s + median.reads_s;
             let Some(ours) = medians.get(&(size, readers, OURS)) else { continue };
-            let others =
-                medians.iter().filter(|((s, r, who), _)| (*s, *r) == (size, readers) && *who != OURS);
-            let best = others.map(|(_, median)| whole(median)).fold(f64::INFINITY, f64::min);
             if let Some(target) = target {
                 let goal = format!("{title}, {readers} readers: times the best of the others");
-                goals.push(Goal::at_least(goal, best / whole(ours), target));
+                goals.push(Goal::at_least(goal, best(medians, size, readers) / whole(ours), target));
             }
             let limit = (MEMORY_BYTES_MAX + readers * PAGE_BYTES) as f64 / f64::from(1 << 20);
             let held = ours.held_bytes / f64::from(1 << 20);
@@ -35,6 +31,28 @@ pub(super) fn goals(medians: &BTreeMap<Place, Median>) -> Vec<Goal> {
         }
     }
     goals
+}
+
+/// What the comparison could come to on this machine if a read cost nothing but its touching.
+pub(super) fn ceilings(medians: &BTreeMap<Place, Median>) -> Vec<Measured> {
+    let bare = medians.iter().filter(|((_, _, who), _)| *who == BARE);
+    let ceiling = |((size, readers, _), bare): (&Place, &Median)| {
+        let title = SIZES.iter().find(|(of, _)| of == size).map_or("", |(_, title)| title);
+        let name = format!("{title}, {readers} readers: the best of the others to {BARE}");
+        Measured { name, value: best(medians, *size, *readers) / whole(bare), unit: "times" }
+    };
+    bare.map(ceiling).collect()
+}
+
+fn whole(median: &Median) -> f64 {
+    median.fill_s + median.reads_s
+}
+
+/// The quickest of the others, s.
+fn best(medians: &BTreeMap<Place, Median>, size: u64, readers: u64) -> f64 {
+    let other = |who| who != OURS && who != BARE;
+    let others = medians.iter().filter(|((s, r, who), _)| (*s, *r) == (size, readers) && other(*who));
+    others.map(|(_, median)| whole(median)).fold(f64::INFINITY, f64::min)
 }
 
 /// Between memory and 1 GiB nothing was promised.
@@ -62,9 +80,11 @@ mod tests {
             (place(OURS), median(1.0, 9)),
             (place("slow"), median(9.0, 0)),
             (place("quick"), median(3.0, 0)),
+            (place(BARE), median(0.5, 4)),
         ]);
         let goals = goals(&medians);
         assert_eq!(goals.len(), 2);
+        assert_eq!(ceilings(&medians)[0].value, 6.0);
         assert_eq!((goals[0].value, goals[0].target, goals[0].met), (3.0, 3.0, true));
         assert_eq!((goals[1].value, goals[1].target, goals[1].met), (9.0, 9.0, true));
     }

@@ -20,6 +20,7 @@ pub(crate) use progress::Progress;
 use progress::{Saved, State};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -188,6 +189,12 @@ fn unfinished(store: &Store) -> Vec<Which> {
         running.then_some((name, about.etag))
     };
     entries.filter_map(|entry| name_of(entry.ok()?)).collect()
+}
+
+/// Whether the recording of this stem is on its way into the log, or waits for a restart to go on. Blocks.
+pub(super) fn is_running(dir: &Path, stem: &str) -> bool {
+    let saved = about::read::<Saved>(&beside(dir, stem, PROGRESS));
+    matches!(saved, Ok(Some(saved)) if saved.progress.state == State::Running)
 }
 
 /// What was saved of this very recording.
