@@ -26,6 +26,7 @@ TEXT = {"type": "string"}
 MAPS = {
     "commonLabels": TEXT, "commonAnnotations": TEXT, "labels": TEXT, "annotations": TEXT, "podLabels": TEXT,
     "podAnnotations": TEXT, "nodeSelector": TEXT, "contactPoints": TEXT, "tables": TEXT, "secrets": TEXT,
+    "configMaps": TEXT, "claims": TEXT,
     "resourceAttributes": TEXT,
     "replication": {"type": "integer", "minimum": 1, "maximum": 9},
     "hosts": {"type": "array", "items": TEXT},

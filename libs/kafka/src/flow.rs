@@ -133,6 +133,17 @@ impl KafkaWorker {
         any
     }
 
+    /// How many offsets lie between what was handed over and the high watermarks that fetches have told.
+    pub(crate) fn behind(&self) -> u64 {
+        let behind = |(&partition, held): (&u32, &crate::held::Held)| match held.phase {
+            Phase::Flowing { next, .. } => {
+                Some(self.queue.high(&self.topic_name, partition)?.saturating_sub(next))
+            }
+            _ => None,
+        };
+        self.partitions.held.iter().filter_map(behind).sum()
+    }
+
     /// Lets a partition flow from an offset (`None` = the oldest).
     pub(crate) fn begin(&mut self, partition: u32, from: Option<u64>) -> Result<(), WorkerError> {
         let Some(held) = self.partitions.held.get_mut(&partition).filter(|h| !h.leaving) else {

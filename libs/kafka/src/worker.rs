@@ -357,6 +357,10 @@ impl Worker for KafkaWorker {
         }
     }
 
+    fn lag(&self) -> Option<u64> {
+        Some(self.behind())
+    }
+
     fn close(&mut self) -> Result<(), WorkerError> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());

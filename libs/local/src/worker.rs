@@ -323,6 +323,14 @@ impl Worker for LocalWorker {
         }
     }
 
+    fn lag(&self) -> Option<u64> {
+        let flows = self.partitions.iter().filter_map(|(partition, held)| Some((*partition, held.flow?)));
+        let behind = |(partition, flow): (u32, Flow)| {
+            self.hub.extent(self.key.1, partition).next.saturating_sub(flow.at)
+        };
+        Some(flows.map(behind).sum())
+    }
+
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError> {
         self.check()?;
         match action {

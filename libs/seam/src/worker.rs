@@ -234,6 +234,12 @@ pub trait Worker {
     /// Carries out one action. Returns at once; outcomes come through [`Worker::poll`].
     fn perform(&mut self, action: LogAction) -> Result<(), WorkerError>;
 
+    /// Records of the consumed topic that were not handed over yet, over the partitions that flow; `None` = not known. As
+    /// far as fetches have told: of a paused partition it is what there was. For a gauge; nothing may be decided by it.
+    fn lag(&self) -> Option<u64> {
+        None
+    }
+
     /// Leaves the group in good order (partitions were released before). Blocks for a bounded time.
     fn close(&mut self) -> Result<(), WorkerError>;
 }

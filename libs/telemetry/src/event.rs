@@ -23,6 +23,12 @@ impl Emitter {
         Self { metrics, limiter: Arc::default(), traced: false }
     }
 
+    /// The same for one of several alike workers of a process; see [`Metrics::of_part`].
+    #[must_use]
+    pub fn of_worker(&self, index: usize) -> Self {
+        Self { metrics: self.metrics.of_part(index), ..self.clone() }
+    }
+
     /// The same in a process whose spans go somewhere.
     pub(crate) fn with_traces(self, traced: bool) -> Self {
         Self { traced, ..self }

@@ -27,7 +27,7 @@ pub use init::{InitError, LogFormat, LogTo, Otlp, Settings, Telemetry};
 pub use latest::Latest;
 pub use limiter::{KEYS_MAX, LogLimiter, Verdict};
 pub use registry::{Counter, Gauge, Histogram, Metrics, MetricsError, SERIES_MAX};
-pub use spans::{Operation, answered, request_span, store_span, stored, topic_span};
+pub use spans::{Operation, answered, message_span, refused, request_span, store_span, stored, topic_span};
 pub use tail::{LINE_BYTES_MAX, LogTail};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 

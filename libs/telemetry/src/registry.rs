@@ -3,6 +3,9 @@
 //! Owns: one cell per (metric, label values), read when somebody collects. Never: a lock or an allocation in
 //! `add`, `set` or `record`; unbounded label values: past [`SERIES_MAX`] of one metric, new ones share the
 //! series whose label values are all `other`.
+//!
+//! Workers of one process are alike and share its names: each has a part of its own of every gauge ([`Metrics::of_part`]),
+//! and who collects sees their sum, or the largest.
 
 use crate::declared::{CounterDecl, Declared, GaugeDecl, HistogramDecl};
 use opentelemetry::KeyValue;
@@ -33,6 +36,8 @@ pub enum MetricsError {
 #[derive(Clone)]
 pub struct Metrics {
     inner: Arc<Inner>,
+    /// Whose gauges these are.
+    part: usize,
 }
 
 struct Inner {
@@ -50,11 +55,21 @@ enum Family {
 /// The series of one counter or gauge.
 #[derive(Default)]
 struct Cells {
+    fold: Fold,
     series: Mutex<Vec<Series>>,
+}
+
+/// What the parts of a gauge come to.
+#[derive(Debug, Clone, Copy, Default)]
+enum Fold {
+    #[default]
+    Sum,
+    Largest,
 }
 
 struct Series {
     labels: Arc<[KeyValue]>,
+    part: usize,
     value: Value,
 }
 
@@ -63,6 +78,16 @@ enum Value {
     Cell(Arc<AtomicU64>),
     /// Asked when somebody collects; `None` = not known now, the series is left out.
     Asked(Box<dyn Fn() -> Option<f64> + Send + Sync>),
+}
+
+impl Value {
+    /// The value of a gauge; `None` = not known now.
+    fn gauged(&self) -> Option<f64> {
+        match self {
+            Self::Cell(bits) => Some(f64::from_bits(bits.load(Ordering::Relaxed))),
+            Self::Asked(ask) => ask(),
+        }
+    }
 }
 
 /// A handle that adds to one series of a counter.
@@ -144,12 +169,19 @@ impl Metrics {
         let provider = builder.with_reader(exporter).build();
         let meter = provider.meter("evenkeel");
         let inner = Inner { provider, meter, registry, families: Mutex::new(BTreeMap::new()) };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), part: 0 })
+    }
+
+    /// The same metrics for one of several alike workers of a process: its gauges are apart from theirs until somebody
+    /// collects. Counters and histograms are shared.
+    #[must_use]
+    pub fn of_part(&self, part: usize) -> Self {
+        Self { part, ..self.clone() }
     }
 
     /// The handle of one series. The same values give the same series.
     pub fn counter<const L: usize>(&self, decl: &CounterDecl<L>, values: [&str; L]) -> Counter {
-        let cells = self.cells(decl.name, |cells| {
+        let cells = self.cells(decl.name, Fold::Sum, |cells| {
             let (meter, reading) = (&self.inner.meter, cells);
             meter
                 .u64_observable_counter(decl.name)
@@ -164,12 +196,17 @@ impl Metrics {
                 })
                 .build();
         });
-        Counter { sum: cells.cell(pairs(&decl.labels, &values)) }
+        Counter { sum: cells.cell(0, pairs(&decl.labels, &values)) }
     }
 
-    /// The handle of one series.
+    /// The handle of one series. Parts of a process are added up.
     pub fn gauge<const L: usize>(&self, decl: &GaugeDecl<L>, values: [&str; L]) -> Gauge {
-        Gauge { bits: self.gauge_cells(decl).cell(pairs(&decl.labels, &values)) }
+        Gauge { bits: self.gauge_cells(decl, Fold::Sum).cell(self.part, pairs(&decl.labels, &values)) }
+    }
+
+    /// The handle of one series. Of the parts of a process the largest counts; all of them must ask for it so.
+    pub fn gauge_of_largest<const L: usize>(&self, decl: &GaugeDecl<L>, values: [&str; L]) -> Gauge {
+        Gauge { bits: self.gauge_cells(decl, Fold::Largest).cell(self.part, pairs(&decl.labels, &values)) }
     }
 
     /// A series whose value is asked for when somebody collects. `None` leaves it out. The first
@@ -180,7 +217,7 @@ impl Metrics {
         values: [&str; L],
         ask: Box<dyn Fn() -> Option<f64> + Send + Sync>,
     ) {
-        self.gauge_cells(decl).asked(pairs(&decl.labels, &values), ask);
+        self.gauge_cells(decl, Fold::Sum).asked(self.part, pairs(&decl.labels, &values), ask);
     }
 
     /// The handle of one series.
@@ -231,31 +268,22 @@ impl Metrics {
         &self.inner.provider
     }
 
-    fn gauge_cells<const L: usize>(&self, decl: &GaugeDecl<L>) -> Arc<Cells> {
-        self.cells(decl.name, |cells| {
+    fn gauge_cells<const L: usize>(&self, decl: &GaugeDecl<L>, fold: Fold) -> Arc<Cells> {
+        self.cells(decl.name, fold, |cells| {
             self.inner
                 .meter
                 .f64_observable_gauge(decl.name)
                 .with_unit(decl.unit)
                 .with_description(decl.description)
                 .with_callback(move |observer| {
-                    cells.each(&mut |labels, value| match value {
-                        Value::Cell(bits) => {
-                            observer.observe(f64::from_bits(bits.load(Ordering::Relaxed)), labels);
-                        }
-                        Value::Asked(ask) => {
-                            if let Some(value) = ask() {
-                                observer.observe(value, labels);
-                            }
-                        }
-                    });
+                    cells.each_folded(&mut |labels, value| observer.observe(value, labels));
                 })
                 .build();
         })
     }
 
     /// The cells of a metric; `register` makes its instrument the first time.
-    fn cells(&self, name: &'static str, register: impl FnOnce(Arc<Cells>)) -> Arc<Cells> {
+    fn cells(&self, name: &'static str, fold: Fold, register: impl FnOnce(Arc<Cells>)) -> Arc<Cells> {
         let mut families = lock(&self.inner.families);
         match families.get(name) {
             Some(Family::Cells(cells)) => cells.clone(),
@@ -264,7 +292,7 @@ impl Metrics {
                 Arc::new(Cells::default())
             }
             None => {
-                let cells = Arc::new(Cells::default());
+                let cells = Arc::new(Cells { fold, ..Cells::default() });
                 families.insert(name, Family::Cells(cells.clone()));
                 register(cells.clone());
                 cells
@@ -280,10 +308,10 @@ impl fmt::Debug for Metrics {
 }
 
 impl Cells {
-    fn cell(&self, labels: Vec<KeyValue>) -> Arc<AtomicU64> {
+    fn cell(&self, part: usize, labels: Vec<KeyValue>) -> Arc<AtomicU64> {
         let mut series = lock(&self.series);
         let labels = Self::bounded(&series, labels);
-        if let Some(known) = series.iter().find(|s| *s.labels == *labels) {
+        if let Some(known) = series.iter().find(|s| s.part == part && *s.labels == *labels) {
             return match &known.value {
                 Value::Cell(cell) => cell.clone(),
                 // Asked for already: what is set here could not be seen.
@@ -291,15 +319,15 @@ impl Cells {
             };
         }
         let cell = Arc::new(AtomicU64::new(0));
-        series.push(Series { labels: labels.into(), value: Value::Cell(cell.clone()) });
+        series.push(Series { labels: labels.into(), part, value: Value::Cell(cell.clone()) });
         cell
     }
 
-    fn asked(&self, labels: Vec<KeyValue>, ask: Box<dyn Fn() -> Option<f64> + Send + Sync>) {
+    fn asked(&self, part: usize, labels: Vec<KeyValue>, ask: Box<dyn Fn() -> Option<f64> + Send + Sync>) {
         let mut series = lock(&self.series);
         let labels = Self::bounded(&series, labels);
-        if !series.iter().any(|s| *s.labels == *labels) {
-            series.push(Series { labels: labels.into(), value: Value::Asked(ask) });
+        if !series.iter().any(|s| s.part == part && *s.labels == *labels) {
+            series.push(Series { labels: labels.into(), part, value: Value::Asked(ask) });
         }
     }
 
@@ -311,6 +339,25 @@ impl Cells {
     fn each(&self, see: &mut dyn FnMut(&[KeyValue], &Value)) {
         for series in lock(&self.series).iter() {
             see(&series.labels, &series.value);
+        }
+    }
+
+    /// Each series once, its parts put together. Label values are few, and so is who collects.
+    fn each_folded(&self, see: &mut dyn FnMut(&[KeyValue], f64)) {
+        let series = lock(&self.series);
+        for (at, first) in series.iter().enumerate() {
+            if series[..at].iter().any(|before| before.labels == first.labels) {
+                continue;
+            }
+            let parts = series[at..].iter().filter(|part| part.labels == first.labels);
+            let values = parts.filter_map(|part| part.value.gauged());
+            let folded = match self.fold {
+                Fold::Sum => values.reduce(|sum, value| sum + value),
+                Fold::Largest => values.reduce(f64::max),
+            };
+            if let Some(value) = folded {
+                see(&first.labels, value);
+            }
         }
     }
 }
@@ -391,6 +438,30 @@ mod tests {
         assert!(text.contains(r#"evenkeel_ingest_ack_duration_seconds_count{protocol="other"} 100"#));
         let series = text.lines().filter(|l| l.starts_with("evenkeel_ingest_requests_total{")).count();
         assert_eq!(series, SERIES_MAX + 1);
+    }
+
+    #[test]
+    fn the_workers_of_a_process_add_up() {
+        let metrics = Metrics::new().unwrap();
+        let workers = [metrics.of_part(0), metrics.of_part(1), metrics.of_part(2)];
+        for (n, worker) in workers.iter().enumerate() {
+            worker.gauge(&coalescer::STREAMS_ACTIVE, []).set_count(10 + n as u64);
+            worker.gauge(&coalescer::LEDGER_IMBALANCE, ["5s"]).set(if n == 1 { -3.0 } else { 0.0 });
+            worker.gauge_of_largest(&coalescer::WATERMARK_LAG, []).set(n as f64);
+            worker.counter(&coalescer::TICK_MERGED, []).add(1);
+        }
+        // Each sets its own again.
+        workers[1].gauge(&coalescer::STREAMS_ACTIVE, []).set_count(1);
+        let text = metrics.render().unwrap();
+        for line in [
+            "evenkeel_coalescer_streams_active 23",
+            r#"evenkeel_coalescer_ledger_imbalance{size="5s"} -3"#,
+            "evenkeel_coalescer_watermark_lag_seconds 2",
+            "evenkeel_coalescer_tick_merged_total 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "missing {line} in\n{text}");
+        }
+        assert_eq!(workers[2].gauge(&coalescer::STREAMS_ACTIVE, []).get(), 12.0);
     }
 
     #[test]

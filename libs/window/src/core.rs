@@ -352,6 +352,16 @@ impl Core {
         (self.registry.streams.len(), self.registry.quiet_len(), self.windows.len())
     }
 
+    /// How far the oldest unsent window's end is behind the live clock, ms; 0 where none is.
+    pub fn behind_ms(&self) -> i64 {
+        self.windows.lowest_end().map_or(0, |end| self.clocks.live.saturating_sub(end).max(0))
+    }
+
+    /// Closed windows whose rows wait for a tick with room, about.
+    pub fn pending(&self) -> usize {
+        self.windows.due_len()
+    }
+
     /// Largest arrival seen and the live clock, ms; `i64::MIN` before the first record.
     pub fn clocks(&self) -> (i64, i64) {
         (self.clocks.log, self.clocks.live)

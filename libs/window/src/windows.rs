@@ -235,6 +235,21 @@ impl Windows {
         lowest
     }
 
+    /// Lowest end of an unsent window, ms.
+    pub fn lowest_end(&self) -> Option<i64> {
+        let (mut lowest, mut size) = (None, i64::MIN);
+        while let Some((&(s, start), _)) = self.starts.range((size, i64::MIN)..).next() {
+            lowest = Some(lowest.map_or(start + s, |l: i64| l.min(start + s)));
+            size = s + 1;
+        }
+        lowest
+    }
+
+    /// Closed windows that wait for their tick; some may have left another way.
+    pub fn due_len(&self) -> usize {
+        self.due.len().min(self.slab.len())
+    }
+
     /// Bytes in use.
     pub fn used_bytes(&self) -> usize {
         self.slab.used_bytes()

@@ -92,6 +92,8 @@ pub struct Driver {
     turn: usize,
     paused: bool,
     batch: EventBatch,
+    /// Of the newest event read, until it is taken.
+    skew_ms: Option<i64>,
     pub(crate) live: Live,
     #[cfg(feature = "sabotage")]
     last_meta: BTreeMap<u32, (u64, CommitMeta)>,
@@ -118,6 +120,7 @@ impl Driver {
             options,
             held: BTreeMap::new(),
             count: 0,
+            skew_ms: None,
             filling: Outputs::new(),
             spare: Outputs::new(),
             in_flight: None,
@@ -170,6 +173,11 @@ impl Driver {
     /// The live cores.
     pub fn cores(&self) -> impl Iterator<Item = (u32, &Core)> {
         self.held.iter().filter(|(_, h)| h.recovery.is_none()).map(|(p, h)| (*p, &h.core))
+    }
+
+    /// Arrival minus event time of the newest event read since the last call, ms: a sample for a metric.
+    pub fn take_skew_ms(&mut self) -> Option<i64> {
+        self.skew_ms.take()
     }
 
     /// Whether anybody watches a stream of this worker.
@@ -280,6 +288,9 @@ impl Driver {
             expect_after(&mut held.core, records, n);
             let kind = &self.options.records;
             feed(kind, &mut held.core, partition, record, &mut self.batch, &mut self.filling, out);
+        }
+        if !records.is_empty() {
+            self.skew_ms = self.batch.ts.last().map(|ts| self.batch.arrival_ms.saturating_sub(*ts));
         }
         held.core.advance(next);
         held.at_end = at_end;

@@ -70,6 +70,7 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
         let wait = deadline.saturating_sub(start.elapsed()).min(WAIT_MAX);
         worker.poll(wait, &mut |input| {
             spans.hear(&input);
+            watch.hear(&input);
             driver.apply(now_ms(), Input::Log(input), &mut actions);
         })?;
         if control.end.load(Ordering::Acquire) && !std::mem::replace(&mut told_end, true) {
@@ -87,6 +88,7 @@ pub fn run(worker: &mut dyn Worker, options: Options, control: &Control) -> Resu
             driver.apply(now_ms(), Input::Tick, &mut actions);
             let stop = perform(worker, &mut actions, &mut watch, &mut spans)?;
             watch.ticked(&driver, tick.jitter, began.elapsed());
+            watch.sampled(driver.take_skew_ms(), worker.lag());
             if let Some(stop) = stop {
                 return finish(worker, stop);
             }
@@ -111,6 +113,7 @@ fn perform(
         match action {
             Action::Log(mut action) => {
                 spans.send(&mut action);
+                watch.send(&action);
                 worker.perform(action)?;
             }
             Action::Say(event) => watch.say(&event),

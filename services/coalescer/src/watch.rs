@@ -2,13 +2,13 @@
 
 use crate::driver::Driver;
 use crate::event::Event;
-use evenkeel_model::{ClosedBy, DropReason};
-use evenkeel_seam::{Ledger, SizeLedger};
+use evenkeel_model::{ClosedBy, DropReason, Topic};
+use evenkeel_seam::{Ledger, LogAction, LogInput, SizeLedger, TxnResult};
 use evenkeel_telemetry::names::coalescer as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
 use evenkeel_window::{Counters, WatchCounters};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 event! {
     /// A record of `events` could not be decoded.
@@ -94,6 +94,10 @@ pub struct Status {
     pub quiet_streams: u64,
     /// Open and pending windows.
     pub windows: u64,
+    /// Closed windows whose rows wait, about.
+    pub pending: u64,
+    /// How far the oldest unsent window's end is behind the live clock, ms.
+    pub behind_ms: i64,
     /// Accounted bytes in use, and allocated.
     pub used_bytes: u64,
     /// See `used_bytes`.
@@ -140,6 +144,13 @@ pub struct Watch {
     tick_jitter: Histogram,
     rows_per_tick: Histogram,
     tick_merged: Counter,
+    committed: Counter,
+    commit_duration: Histogram,
+    skew: Histogram,
+    /// When the running commit was handed over.
+    committing: Option<Instant>,
+    /// The running recovery read of each partition, and since when.
+    reading: BTreeMap<u32, (Topic, Instant)>,
 }
 
 /// What was exported of a partition's counters.
@@ -159,6 +170,11 @@ impl Watch {
             tick_jitter: metrics.histogram(&names::TICK_JITTER, []),
             rows_per_tick: metrics.histogram(&names::ROWS_PER_TICK, []),
             tick_merged: metrics.counter(&names::TICK_MERGED, []),
+            committed: metrics.counter(&names::COMMITS, ["committed"]),
+            commit_duration: metrics.histogram(&names::COMMIT_DURATION, []),
+            skew: metrics.histogram(&names::SKEW, []),
+            committing: None,
+            reading: BTreeMap::new(),
             emitter,
             cell,
             seen: BTreeMap::new(),
@@ -208,6 +224,47 @@ impl Watch {
         }
     }
 
+    /// Before an action goes to the log.
+    pub fn send(&mut self, action: &LogAction) {
+        match action {
+            LogAction::Commit(_) => self.committing = Some(Instant::now()),
+            LogAction::Read { partition, topic, .. } => {
+                self.reading.insert(*partition, (*topic, Instant::now()));
+            }
+            LogAction::Release { partition } => drop(self.reading.remove(partition)),
+            _ => {}
+        }
+    }
+
+    /// What the log says: how long it took.
+    pub fn hear(&mut self, input: &LogInput<'_>) {
+        match input {
+            LogInput::TxnDone { result, .. } => {
+                if let Some(began) = self.committing.take() {
+                    self.commit_duration.record_duration(began.elapsed());
+                }
+                self.committed.add(u64::from(matches!(result, TxnResult::Committed(_))));
+            }
+            LogInput::ReadDone { partition, topic, .. } => {
+                let Some((of, began)) = self.reading.remove(partition) else { return };
+                if of == *topic {
+                    let step = self.emitter.metrics().histogram(&names::RECOVERY_DURATION, [topic.as_str()]);
+                    step.record_duration(began.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What is looked at once per tick: an event's arrival minus its time, ms, and how far the log is ahead.
+    pub fn sampled(&self, skew_ms: Option<i64>, lag: Option<u64>) {
+        skew_ms.iter().for_each(|ms| self.skew.record(*ms as f64 / 1000.0));
+        if let Some(records) = lag {
+            let gauge = self.emitter.metrics().gauge(&names::CONSUMER_LAG, [Topic::Events.as_str()]);
+            gauge.set_count(records);
+        }
+    }
+
     /// Ticks that were overrun.
     pub fn merged(&mut self, ticks: u64) {
         self.status.ticks_merged += ticks;
@@ -238,6 +295,8 @@ impl Watch {
             status.windows += windows as u64;
             status.used_bytes += core.used_bytes() as u64;
             status.allocated_bytes += core.allocated_bytes() as u64;
+            status.pending += core.pending() as u64;
+            status.behind_ms = status.behind_ms.max(core.behind_ms());
             let (watched, history_bytes) = core.watched();
             status.watched += watched as u64;
             status.watched_limit += core.watched_max() as u64;
@@ -261,7 +320,9 @@ impl Watch {
         let metrics = self.emitter.metrics();
         metrics.gauge(&names::STREAMS_ACTIVE, []).set_count(status.streams);
         metrics.gauge(&names::MARKS, []).set_count(status.quiet_streams);
-        metrics.gauge(&names::WINDOWS_OPEN, []).set_count(status.windows);
+        metrics.gauge(&names::WINDOWS_OPEN, []).set_count(status.windows.saturating_sub(status.pending));
+        metrics.gauge(&names::WINDOWS_PENDING, []).set_count(status.pending);
+        metrics.gauge_of_largest(&names::WATERMARK_LAG, []).set(status.behind_ms as f64 / 1000.0);
         metrics.gauge(&names::MEMORY_USED, ["state"]).set_count(status.used_bytes);
         metrics.gauge(&names::MEMORY_USED, ["history"]).set_count(status.history_bytes);
         metrics.gauge(&names::WATCHED, []).set_count(status.watched);

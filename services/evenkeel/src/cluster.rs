@@ -121,7 +121,7 @@ impl Process {
                 drain: self.drain.clone(),
                 end: Arc::new(AtomicBool::new(false)),
                 status: coalescer::StatusCell::default(),
-                emitter: self.telemetry.emitter().clone(),
+                emitter: self.telemetry.emitter().of_worker(index),
                 log_system: LOG_SYSTEM,
             };
             self.rejoin(|| {
@@ -146,6 +146,7 @@ impl Process {
             evenkeel_kafka::topics::Topics::connect(&config.kafka)?.check_also(Topic::Scores)?;
         }
         let run = |index: usize| -> Result<(), Failure> {
+            let emitter = self.telemetry.emitter().of_worker(index);
             let (service, topic, index) = match index.checked_sub(of_rows) {
                 None => (sink::SERVICE, Topic::Windows, index),
                 Some(index) => (sink::SCORES, Topic::Scores, index),
@@ -155,7 +156,7 @@ impl Process {
                 topic,
                 drain: self.drain.clone(),
                 status: sink::StatusCell::default(),
-                emitter: self.telemetry.emitter().clone(),
+                emitter,
                 log_system: LOG_SYSTEM,
                 store_system: STORE_SYSTEM,
             };
@@ -217,7 +218,7 @@ impl Process {
             let control = live::Control {
                 drain: self.drain.clone(),
                 status: live::StatusCell::default(),
-                emitter: self.telemetry.emitter().clone(),
+                emitter: self.telemetry.emitter().of_worker(index),
                 interval: settings.interval.duration(),
                 reload: Some((files.clone(), settings.reload.duration())),
             };

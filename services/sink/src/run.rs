@@ -72,6 +72,7 @@ pub fn run(
         }
         rows.done(if busy { STORE_WAIT_MAX } else { Duration::ZERO }, &mut done);
         for (id, result) in done.drain(..) {
+            watch.done(id, &result);
             driver.apply(now_ms(), Input::Row(id, result), &mut actions);
         }
         if control.drain.is_draining() && !std::mem::replace(&mut told_drain, true) {
@@ -80,6 +81,7 @@ pub fn run(
         if metronome.tick(start.elapsed()).is_some() {
             driver.apply(now_ms(), Input::Tick, &mut actions);
             watch.ticked(&driver);
+            watch.lag(worker.lag());
         }
         if perform(worker, rows, &mut actions, &mut watch, &mut spans)? {
             return Ok(worker.close()?);
@@ -103,6 +105,7 @@ fn perform(
             }
             Action::Row(id, action) => {
                 spans.write(&action);
+                watch.submit(id, &action);
                 rows.submit(id, action);
             }
             Action::Say(event) => watch.say(now_ms(), &event),

@@ -2,9 +2,11 @@
 
 use crate::driver::{Driver, Event};
 use evenkeel_model::Topic;
+use evenkeel_seam::{RowAction, RowResult};
 use evenkeel_telemetry::names::sink as names;
-use evenkeel_telemetry::{Counter, Emitter, Latest, event};
+use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 event! {
     /// A record could not be decoded.
@@ -42,6 +44,7 @@ event! {
         shown { error: &'a dyn std::fmt::Display }
         limit("", 5_000);
         counts(names::ROWS, ["unavailable"], 1);
+        counts(names::RETRIES, ["unavailable"], 1);
     }
 }
 
@@ -97,6 +100,9 @@ pub struct Watch {
     held: Counter,
     overflow: Counter,
     expired: Counter,
+    write_duration: Histogram,
+    /// Writes at the store, and since when; as many as may be in flight.
+    writing: BTreeMap<u64, Instant>,
 }
 
 impl Watch {
@@ -110,6 +116,8 @@ impl Watch {
             held: metrics.counter(&names::LATE_SKIPPED, ["duplicate"]),
             overflow: metrics.counter(&names::LATE_SKIPPED, ["overflow"]),
             expired: metrics.counter(&names::EXPIRED, []),
+            write_duration: metrics.histogram(&names::WRITE_DURATION, []),
+            writing: BTreeMap::new(),
             emitter,
             topic,
             cell,
@@ -160,6 +168,31 @@ impl Watch {
             }
             Event::Aborted(error) => Aborted { error }.emit(&self.emitter),
         }
+    }
+
+    /// Before an action goes to the store.
+    pub fn submit(&mut self, id: u64, action: &RowAction) {
+        if matches!(action, RowAction::Write(_) | RowAction::Score(_)) {
+            self.writing.insert(id, Instant::now());
+        }
+    }
+
+    /// The store's answer: how long a write took.
+    pub fn done(&mut self, id: u64, result: &RowResult) {
+        if let Some(began) = self.writing.remove(&id)
+            && *result == RowResult::Written
+        {
+            self.write_duration.record_duration(began.elapsed());
+        }
+    }
+
+    /// How far the log is ahead, records.
+    pub fn lag(&self, records: Option<u64>) {
+        let gauge = |records| {
+            let metrics = self.emitter.metrics();
+            metrics.gauge(&names::CONSUMER_LAG, [self.topic.as_str()]).set_count(records);
+        };
+        records.into_iter().for_each(gauge);
     }
 
     /// After a tick.

@@ -30,17 +30,17 @@ crate::metrics! {
     gauge WINDOWS_OPEN "evenkeel.coalescer.windows.open" "{window}" []
         "Windows open now.";
     gauge WINDOWS_PENDING "evenkeel.coalescer.windows.pending" "{window}" []
-        "Closed windows whose row has not left yet.";
+        "Closed windows whose row has not left yet, about.";
     histogram ROWS_PER_TICK "evenkeel.coalescer.rows.per_tick" "{row}" [] (COUNTS)
         "Rows that left in one tick.";
     counter LATE_RECORDS "evenkeel.coalescer.late.records" "{record}" []
         "Late records sent.";
     gauge WATERMARK_LAG "evenkeel.coalescer.watermark.lag" "s" []
-        "Live clock minus the oldest open window's end: how far behind the slowest stream is.";
+        "Live clock minus the end of the oldest window whose row has not left: how far behind the slowest stream is. Of several workers the largest.";
     histogram SKEW "evenkeel.coalescer.skew" "s" [] (SKEW_SECONDS)
-        "Per stream and minute, the smallest arrival minus event time: transport delay plus clock error.";
+        "Arrival minus event time of the newest event, a sample per worker and tick: transport delay plus clock error.";
     histogram RECOVERY_DURATION "evenkeel.coalescer.recovery.duration" "s" ["step"] (AGE_SECONDS)
-        "Time one step of a partition's recovery took.";
+        "Time one step of a partition's recovery took: reading back marks, windows or events.";
     counter COMMITS "evenkeel.coalescer.commits" "{transaction}" ["outcome"]
         "Transactions, by outcome.";
     histogram COMMIT_DURATION "evenkeel.coalescer.commit.duration" "s" [] (SECONDS)
@@ -58,5 +58,5 @@ crate::metrics! {
     counter HISTORY_DROPPED "evenkeel.coalescer.history.dropped" "{point}" []
         "Points for live frames that a bound took; no aggregate lacks them.";
     gauge CONSUMER_LAG "evenkeel.coalescer.consumer.lag" "{record}" ["topic"]
-        "Records in the log that were not consumed yet, sum over the partitions held.";
+        "Records in the log that were not consumed yet, sum over the partitions held, as far as fetches have told.";
 }

@@ -24,11 +24,13 @@ crate::metrics! {
     gauge SERIES_LIMIT "evenkeel.scorer.series.limit" "{series}" []
         "How many may be, over the partitions held.";
     gauge DRIFT "evenkeel.scorer.drift" "1" ["feature"]
-        "Population stability index of a feature against the training profile.";
+        "Population stability index of a feature against the training profile; of several workers the largest.";
     counter RELOADS "evenkeel.scorer.reloads" "{reload}" ["outcome"]
         "New versions of a model, by outcome: loaded, refused.";
     counter COMMITS "evenkeel.scorer.commits" "{commit}" ["outcome"]
         "Transactions, by outcome: committed, aborted.";
     gauge PARTITIONS "evenkeel.scorer.partitions" "{partition}" ["state"]
         "Partitions held, by state: live, recovering.";
+    gauge CONSUMER_LAG "evenkeel.scorer.consumer.lag" "{record}" ["topic"]
+        "Records in the log that were not consumed yet, sum over the partitions held, as far as fetches have told.";
 }

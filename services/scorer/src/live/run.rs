@@ -88,6 +88,7 @@ pub fn run(
         if metronome.tick(start.elapsed()).is_some() {
             driver.apply(now_ms(), Input::Tick, &mut actions);
             watch.ticked(&driver);
+            watch.lag(worker.lag());
         }
         if let Some(stop) = perform(worker, &mut actions, &mut watch)? {
             watch.ticked(&driver);

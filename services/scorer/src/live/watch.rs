@@ -3,7 +3,7 @@
 use crate::live::driver::{Counts, Driver};
 use crate::live::event::Event;
 use crate::live::models::{ModelError, Role};
-use evenkeel_model::AlertAction;
+use evenkeel_model::{AlertAction, Topic};
 use evenkeel_telemetry::names::scorer as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, event};
 use std::collections::BTreeMap;
@@ -168,7 +168,9 @@ impl Watch {
             }
             Event::Drift(features) => {
                 let metrics = self.emitter.metrics();
-                features.iter().for_each(|(name, psi)| metrics.gauge(&names::DRIFT, [name]).set(*psi));
+                features
+                    .iter()
+                    .for_each(|(name, psi)| metrics.gauge_of_largest(&names::DRIFT, [name]).set(*psi));
             }
             Event::TickMerged => {}
             Event::Aborted(error) => Aborted { error }.emit(&self.emitter),
@@ -185,6 +187,12 @@ impl Watch {
             }
             Err(error) => ReloadRefused { shadow, error }.emit(&self.emitter),
         }
+    }
+
+    /// How far the log is ahead, records.
+    pub fn lag(&self, records: Option<u64>) {
+        let gauge = self.emitter.metrics().gauge(&names::CONSUMER_LAG, [Topic::Windows.as_str()]);
+        records.into_iter().for_each(|records| gauge.set_count(records));
     }
 
     /// After a tick.

@@ -1,6 +1,6 @@
 //! The reference of metrics: generated from their declarations, with the names that Prometheus sees.
 
-use evenkeel_tidy::{check_generated, tree};
+use evenkeel_tidy::{check_generated, report, tree};
 use std::fmt::Write as _;
 
 /// One declaration of `metrics!`: `counter EVENTS "name" "unit" ["label"]`, then `"sentence";`.
@@ -67,4 +67,31 @@ fn the_table_of_metrics_is_the_declarations() {
     assert!(count > 40, "{count}");
     text.push('\n');
     check_generated("docs/metrics.md", "metrics", &text);
+}
+
+/// A dashboard or an alert over a metric that nobody moves shows nothing, for ever.
+#[test]
+fn every_declared_metric_is_moved_by_somebody() {
+    let files = tree();
+    let (declared, code): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|f| f.path.ends_with(".rs") && f.path.contains("/src/"))
+        .partition(|f| f.path.starts_with("libs/telemetry/src/names/"));
+    let (mut findings, mut count) = (Vec::new(), 0);
+    for file in declared.iter().filter(|f| f.name() != "mod.rs") {
+        let service = file.name().trim_end_matches(".rs");
+        let lines: Vec<&str> = file.text.lines().collect();
+        let users: Vec<_> = code.iter().filter(|f| f.text.contains(&format!("names::{service}"))).collect();
+        for pair in lines.windows(2).filter(|pair| Metric::read(pair[0].trim(), pair[1]).is_some()) {
+            count += 1;
+            let constant = pair[0].split_whitespace().nth(1).unwrap_or_default();
+            let word =
+                |text: &str| text.split(|c: char| !c.is_ascii_uppercase() && c != '_').any(|w| w == constant);
+            if !users.iter().any(|user| word(&user.text)) {
+                findings.push(format!("{}: {constant}", file.path));
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+    report("metrics that are declared, and moved by nobody", &findings);
 }
