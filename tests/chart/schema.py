@@ -10,7 +10,7 @@ import sources
 OWNED = {
     "process": {"admin.listen", "drain-grace", "telemetry.otlp-endpoint", "telemetry.sample-ratio", "telemetry.instance"},
     "kafka": {"brokers", "prefix", "security", "schema-registry"},
-    "cql": {"contact-points", "local-dc", "keyspace", "replication", "consistency", "tables", "auth", "tls"},
+    "cql": {"contact-points", "local-dc", "keyspace", "create-keyspace", "replication", "consistency", "tables", "auth", "tls"},
     "ingest": {"listen", "mqtt.listen"},
     "gateway": {"listen", "instance", "partition"},
 }

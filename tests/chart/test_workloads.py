@@ -55,6 +55,20 @@ def test_the_gateway_listens_beyond_loopback_with_credentials_and_tls_of_its_own
     assert config(cases["secure"], "gateway")["cql"]["auth"]["user"] == "evenkeel"
 
 
+def test_the_gateway_asks_all_pods_for_the_totals_of_the_fleet(cases):
+    secure = cases["secure"]
+    targets = config(secure, "gateway")["gateway"]["summary"]["targets"]
+    headless = {f"http://{s['metadata']['name']}:9464/metrics" for s in secure.of("Service", "-pods")}
+    assert len(targets) == 3 and set(targets) <= headless
+    pods = {"app.kubernetes.io/name": "evenkeel", "app.kubernetes.io/instance": "evenkeel"}
+    admin = [rule for rule in secure.one("NetworkPolicy", "-gateway")["spec"]["egress"] if rule["ports"][0]["port"] == 9464]
+    assert admin == [{"ports": [{"port": 9464, "protocol": "TCP"}], "to": [{"podSelector": {"matchLabels": pods}}]}]
+    asked = secure.one("NetworkPolicy", "-coalescer")["spec"]["ingress"][0]["from"]
+    assert {"podSelector": {"matchLabels": pods | {"app.kubernetes.io/component": "gateway"}}} in asked
+    own = render("secure", values={"gateway": {"config": {"summary": {"targets": ["http://elsewhere/metrics"]}}}})
+    assert config(own, "gateway")["gateway"]["summary"]["targets"] == ["http://elsewhere/metrics"]
+
+
 def test_a_gateways_number_is_its_partition(cases):
     gateway = cases["everything"].workload("gateway")
     assert gateway["kind"] == "StatefulSet" and gateway["spec"]["serviceName"].endswith("-gateway-pods")
@@ -181,6 +195,9 @@ def test_jobs_run_before_the_release_and_under_fixed_names(cases):
         assert "serviceAccountName" not in pod
     assert "--one-broker" in cases["laptop"].one("Job", "-topics")["spec"]["template"]["spec"]["containers"][0]["args"]
     assert not cases["operators"].of("Job")
+    given = render("minimal", sets=["cql.schemaJob.createKeyspace=false"])
+    assert tomllib.loads(given.one("ConfigMap", "-setup")["data"]["evenkeel.toml"])["cql"]["create-keyspace"] is False
+    assert "create-keyspace" not in tomllib.loads(minimal.one("ConfigMap", "-setup")["data"]["evenkeel.toml"])["cql"]
 
 
 def test_helm_test_compares_the_topics(cases):
