@@ -161,6 +161,16 @@ image: ## The container image from this machine's build, looked at (Docker is st
 	cargo build $(LOCKED) --release -p evenkeel
 	$(STEP) image deploy/ci/with-docker deploy/images/check $(CARGO_TARGET_DIR)/release/evenkeel
 
+.PHONY: image-compiled
+image-compiled: ## The container image by its Dockerfile, every stage in a container; what cannot be run here is said (not part of `make test`)
+	cargo build $(LOCKED) --release -p evenkeel
+	$(STEP) image-compiled deploy/images/stages $(CARGO_TARGET_DIR)/release/evenkeel
+
+.PHONY: compose
+compose: ## deploy/compose up, an event through all of it, down; what cannot be run here is said (not part of `make test`)
+	cargo build $(LOCKED) --release -p evenkeel
+	$(STEP) compose deploy/ci/compose $(CARGO_TARGET_DIR)/release/evenkeel
+
 # Which live tests `make live-docker` runs.
 DOCKER_TESTS ?= --test kafka_log --test cql_store --test cluster --test played
 

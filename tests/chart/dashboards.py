@@ -32,6 +32,11 @@ def quantiles(metric):
     return [(quantile(q, metric), f"p{q * 100:g}") for q in (0.5, 0.99, 0.999)]
 
 
+def share(used, limit):
+    """A bounded resource: what is used of its limit, by pod."""
+    return [(total(used, by="pod") + " / " + total(limit, by="pod"), "{{pod}}")]
+
+
 # Title → rows of panels: (title, kind, unit, [(query, legend)]).
 DASHBOARDS = {
     "fleet": ("Evenkeel: fleet", [
@@ -53,6 +58,12 @@ DASHBOARDS = {
             ("Credentials refused", "timeseries", "ops", [(rate("evenkeel_ingest_credentials_refused_total", by="reason"), "{{reason}}")]),
             ("Connections cut", "timeseries", "ops", [(rate("evenkeel_ingest_connections_cut_total", by="reason"), "{{reason}}")]),
         ]),
+        ("Alerts and screens", [
+            ("Alerts that stand", "stat", "short", [(total("evenkeel_scorer_alerts_standing"), "")]),
+            ("Alerts raised and cleared", "timeseries", "ops", [(rate("evenkeel_scorer_alerts_total", by="action, severity"), "{{action}} ({{severity}})")]),
+            ("Open screens", "timeseries", "short", [(total("evenkeel_gateway_connections"), "connections"), (total("evenkeel_gateway_refs"), "subscriptions")]),
+            ("Streams that somebody looks at", "timeseries", "short", [(total("evenkeel_gateway_streams_watched"), "asked for"), (total("evenkeel_coalescer_watched"), "watched")]),
+        ]),
     ]),
     "red": ("Evenkeel: rate, errors, duration", [
         ("Ingest", [
@@ -72,16 +83,28 @@ DASHBOARDS = {
             ("Rows not taken, tried again", "timeseries", "ops", [(rate("evenkeel_sink_rows_total", 'outcome="unavailable"'), "rows")]),
             ("Write", "timeseries", "s", quantiles("evenkeel_sink_write_duration_seconds")),
         ]),
+        ("Gateway", [
+            ("Frames per second", "timeseries", "ops", [(rate("evenkeel_gateway_frames_total"), "given to connections"), (rate("evenkeel_gateway_frames_encoded_total"), "encoded"), (rate("evenkeel_gateway_frames_received_total"), "of the log")]),
+            ("Refused and closed", "timeseries", "ops", [(rate("evenkeel_gateway_subscribes_refused_total"), "subscriptions refused"), (rate("evenkeel_gateway_credentials_refused_total", by="reason"), "credential: {{reason}}"), (rate("evenkeel_gateway_closes_total", by="reason"), "closed: {{reason}}")]),
+            ("Errors of log and store", "timeseries", "ops", [(rate("evenkeel_gateway_source_errors_total"), "log or store"), (rate("evenkeel_gateway_history_dropped_total"), "history left out")]),
+            ("From a frame's arrival to its connection", "timeseries", "s", quantiles("evenkeel_gateway_frame_age_seconds")),
+        ]),
+        ("Scorer", [
+            ("Rows per second", "timeseries", "ops", [(rate("evenkeel_scorer_rows_total", by="outcome"), "{{outcome}}")]),
+            ("Rows without a score", "timeseries", "percentunit", [(rate("evenkeel_scorer_rows_total", 'outcome=~"error|dropped"') + " / " + rate("evenkeel_scorer_rows_total"), "share")]),
+            ("Transactions", "timeseries", "ops", [(rate("evenkeel_scorer_commits_total", by="outcome"), "{{outcome}}")]),
+            ("From a window's last event to its score", "timeseries", "s", quantiles("evenkeel_scorer_latency_seconds")),
+        ]),
     ]),
     "use": ("Evenkeel: use of bounded resources", [
         ("Memory", [
-            ("Coalescer: accounted state to its budget", "timeseries", "percentunit", [(total("evenkeel_coalescer_memory_used_bytes", by="pod") + " / " + total("evenkeel_coalescer_memory_budget_bytes", by="pod"), "{{pod}}")]),
+            ("Coalescer: accounted state to its budget", "timeseries", "percentunit", [(total("evenkeel_coalescer_memory_used_bytes", 'component!="allocated"', by="pod") + " / " + total("evenkeel_coalescer_memory_budget_bytes", by="pod"), "{{pod}}")]),
             ("Coalescer: state by component", "timeseries", "bytes", [(total("evenkeel_coalescer_memory_used_bytes", by="component"), "{{component}}")]),
-            ("Resident to the container's limit", "timeseries", "percentunit", [(total("process_memory_usage_bytes", by="pod") + " / " + total("evenkeel_process_memory_limit_bytes", by="pod"), "{{pod}}")]),
+            ("Resident to the container's limit", "timeseries", "percentunit", share("process_memory_usage_bytes", "evenkeel_process_memory_limit_bytes")),
         ]),
         ("Queues", [
-            ("Ingest: bytes in flight to their limit", "timeseries", "percentunit", [(total("evenkeel_ingest_queue_depth_bytes", by="pod") + " / " + total("evenkeel_ingest_queue_limit_bytes", by="pod"), "{{pod}}")]),
-            ("Sink: requests in flight to their limit", "timeseries", "percentunit", [(total("evenkeel_sink_inflight", by="pod") + " / " + total("evenkeel_sink_limit", by="pod"), "{{pod}}")]),
+            ("Ingest: bytes in flight to their limit", "timeseries", "percentunit", share("evenkeel_ingest_queue_depth_bytes", "evenkeel_ingest_queue_limit_bytes")),
+            ("Sink: requests in flight to their limit", "timeseries", "percentunit", share("evenkeel_sink_inflight", "evenkeel_sink_limit")),
             ("Partitions paused for the store", "timeseries", "short", [(total("evenkeel_sink_partitions_paused", by="pod"), "{{pod}}")]),
             ("Ticks merged", "timeseries", "ops", [(rate("evenkeel_coalescer_tick_merged_total", by="pod"), "{{pod}}")]),
         ]),
@@ -91,12 +114,32 @@ DASHBOARDS = {
             ("Flush size", "timeseries", "bytes", quantiles("evenkeel_ingest_flush_size_bytes")),
             ("Log lines left out", "timeseries", "ops", [(rate("evenkeel_log_suppressed_total", by="event"), "{{event}}")]),
         ]),
+        ("Recordings", [
+            ("Disk to its limit", "timeseries", "percentunit", share("evenkeel_ingest_recordings_disk_bytes", "evenkeel_ingest_recordings_disk_limit_bytes")),
+            ("Number to its limit", "timeseries", "percentunit", share("evenkeel_ingest_recordings", "evenkeel_ingest_recordings_limit")),
+            ("Memory of transfers to its limit", "timeseries", "percentunit", share("evenkeel_ingest_recordings_memory_bytes", "evenkeel_ingest_recordings_memory_limit_bytes")),
+            ("Requests that met a limit", "timeseries", "ops", [(rate("evenkeel_ingest_recordings_refused_total", by="reason"), "{{reason}}")]),
+        ]),
+        ("Gateway", [
+            ("Topics to their limit", "timeseries", "percentunit", share("evenkeel_gateway_topics_active", "evenkeel_gateway_topics_limit")),
+            ("Connections, by step of slower rates", "timeseries", "short", [(total("evenkeel_gateway_connections", by="rate_step"), "step {{rate_step}}")]),
+            ("Ticks missed by slow connections, and merged", "timeseries", "ops", [(rate("evenkeel_gateway_ticks_missed_total"), "missed"), (rate("evenkeel_gateway_ticks_merged_total"), "merged")]),
+            ("How late connections are painted", "timeseries", "s", quantiles("evenkeel_gateway_tick_lateness_seconds")),
+            ("Streams watched to their limit", "timeseries", "percentunit", share("evenkeel_coalescer_watched", "evenkeel_coalescer_watched_limit")),
+            ("Fragments kept to be shared", "timeseries", "bytes", [(total("evenkeel_gateway_cached_bytes", by="pod"), "{{pod}}")]),
+        ]),
+        ("Scorer", [
+            ("Rows that wait to their limit", "timeseries", "percentunit", share("evenkeel_scorer_queue_depth", "evenkeel_scorer_queue_limit")),
+            ("Series to their limit", "timeseries", "percentunit", share("evenkeel_scorer_series", "evenkeel_scorer_series_limit")),
+            ("Time in the queue", "timeseries", "s", quantiles("evenkeel_scorer_queue_duration_seconds")),
+            ("Drift of features (population stability index)", "timeseries", "short", [(total("evenkeel_scorer_drift", by="feature", how="max"), "{{feature}}")]),
+        ]),
     ]),
     "freshness": ("Evenkeel: freshness and completeness", [
         ("Freshness", [
             ("From a window's end to its stored row", "timeseries", "s", quantiles("evenkeel_sink_row_age_seconds")),
             ("Oldest open window", "timeseries", "s", [(total("evenkeel_coalescer_watermark_lag_seconds", by="pod", how="max"), "{{pod}}")]),
-            ("Records behind the log", "timeseries", "short", [(total("evenkeel_coalescer_consumer_lag", by="topic"), "coalescer, {{topic}}"), (total("evenkeel_sink_consumer_lag", by="topic"), "sink, {{topic}}")]),
+            ("Records behind the log", "timeseries", "short", [(total("evenkeel_coalescer_consumer_lag", by="topic"), "coalescer, {{topic}}"), (total("evenkeel_sink_consumer_lag", by="topic"), "sink, {{topic}}"), (total("evenkeel_scorer_consumer_lag", by="topic"), "scorer, {{topic}}")]),
             ("How late a tick starts", "timeseries", "s", quantiles("evenkeel_coalescer_tick_jitter_seconds")),
         ]),
         ("Completeness", [

@@ -10,7 +10,7 @@ import sources
 OWNED = {
     "process": {"admin.listen", "drain-grace", "telemetry.otlp-endpoint", "telemetry.sample-ratio", "telemetry.instance"},
     "kafka": {"brokers", "prefix", "security", "schema-registry"},
-    "cql": {"contact-points", "local-dc", "keyspace", "replication", "consistency", "tables", "auth", "tls"},
+    "cql": {"contact-points", "local-dc", "keyspace", "create-keyspace", "replication", "consistency", "tables", "auth", "tls"},
     "ingest": {"listen", "mqtt.listen"},
     "gateway": {"listen", "instance", "partition"},
 }
@@ -26,6 +26,7 @@ TEXT = {"type": "string"}
 MAPS = {
     "commonLabels": TEXT, "commonAnnotations": TEXT, "labels": TEXT, "annotations": TEXT, "podLabels": TEXT,
     "podAnnotations": TEXT, "nodeSelector": TEXT, "contactPoints": TEXT, "tables": TEXT, "secrets": TEXT,
+    "configMaps": TEXT, "claims": TEXT,
     "resourceAttributes": TEXT,
     "replication": {"type": "integer", "minimum": 1, "maximum": 9},
     "hosts": {"type": "array", "items": TEXT},

@@ -43,7 +43,7 @@ def test_the_configuration_has_keys_that_exist_and_servers_of_this_file():
 
 def test_our_services_are_locked_down_and_wait_for_topics_and_tables():
     services = compose()["services"]
-    for name in ("ingest", "coalescer", "sink"):
+    for name in sources.SERVICES:
         service = services[name]
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"][0] == name
         assert set(service["depends_on"]) == {"topics", "schema"}
@@ -54,7 +54,7 @@ def test_our_services_are_locked_down_and_wait_for_topics_and_tables():
 def test_prometheus_scrapes_every_service_and_takes_its_configuration(tmp_path):
     text = (COMPOSE / "prometheus.yaml").read_text()
     targets = [t for s in yaml.safe_load(text)["scrape_configs"][0]["static_configs"] for t in s["targets"]]
-    assert targets == [f"{name}:9464" for name in ("ingest", "coalescer", "sink")]
+    assert targets == [f"{name}:9464" for name in sources.SERVICES]
     (tmp_path / "prometheus.yaml").write_text(text)
     (tmp_path / "evenkeel.rules.yaml").write_text((sources.ROOT / "deploy/alerts/evenkeel.rules.yaml").read_text())
     done = subprocess.run([PROMTOOL, "check", "config", tmp_path / "prometheus.yaml"], capture_output=True, text=True, check=False)
@@ -62,4 +62,18 @@ def test_prometheus_scrapes_every_service_and_takes_its_configuration(tmp_path):
 
 
 def test_images_are_those_of_the_live_tests_where_both_have_one():
-    assert compose()["services"]["kafka"]["image"] in (sources.ROOT / "deploy/ci/live-docker").read_text()
+    assert compose()["services"]["kafka"]["image"] in (sources.ROOT / "deploy/ci/local-images").read_text()
+
+
+def test_every_service_that_listens_to_others_asks_for_a_credential():
+    files = {volume.split(":")[1]: COMPOSE / volume.split(":")[0] for volume in compose()["x-service"]["volumes"]}
+    for service in ("ingest", "gateway"):
+        path = config()[service]["tokens-file"]
+        credentials = tomllib.loads(files[path].read_text())["credential"]
+        assert config()[service]["listen"].startswith("0.0.0.0:") and all(len(c["token"]) >= 16 for c in credentials)
+
+
+def test_what_stands_in_for_images_names_services_of_the_file():
+    services = yaml.compose((COMPOSE / "local.yaml").read_text()).value[0][1].value  # `!reset` is compose's own tag
+    named = {name.value for name, _ in services}
+    assert named == set(compose()["services"])

@@ -14,6 +14,8 @@ from conftest import Refused, render, render_text
         (["cql.contactPoints.a="], ["cql.contactPoints is empty", "sink.enabled"]),
         (["ingest.config.tokens-file="], ["ingest has no credentials", "tokens-file", "jwt"]),
         (["gateway.enabled=true"], ["gateway has no credentials", "tokens-file", "jwt"]),
+        (["gateway.enabled=true", "gateway.config.jwt.issuer=https://i.example", "gateway.replicas=33"], ["33 pods", "frames has 32"]),
+        (["scorer.enabled=true"], ["scorer has nothing to do", "scorer.config.live.model", "rule", "configMaps"]),
         (["kafka.auth.enabled=true"], ["kafka.auth.existingSecret"]),
         (["kafka.tls.caSecret=x"], ["kafka.tls.enabled is false"]),
         (["kafka.schemaRegistry.username=x"], ["kafka.schemaRegistry.existingSecret"]),

@@ -23,6 +23,52 @@ def test_the_coalescer_is_a_stateful_set_for_its_names_only(cases):
         assert cases["minimal"].workload(service)["kind"] == "Deployment"
 
 
+def test_the_scorer_keeps_its_names_too_and_has_its_models(cases):
+    everything = cases["everything"]
+    assert everything.workload("scorer")["kind"] == "StatefulSet"
+    assert everything.one("HorizontalPodAutoscaler", "-scorer")["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
+    live = config(everything, "scorer")["scorer"]["live"]
+    assert live["rule"] == [{"name": "hot", "match": "oven/*", "field": "temp.max", "above": 90, "severity": "critical"}]
+    volumes = {v["name"]: v for v in everything.workload("scorer")["spec"]["template"]["spec"]["volumes"]}
+    mounts = {m["mountPath"]: m for m in everything.container("scorer")["volumeMounts"]}
+    for path, volume in [
+        (live["model"], {"persistentVolumeClaim": {"claimName": "trained-models", "readOnly": True}}),
+        (live["shadow"], {"configMap": {"name": "bowl-models"}}),
+    ]:
+        mount = mounts[path.rsplit("/", 1)[0]]
+        assert mount["readOnly"] and volumes[mount["name"]] == {"name": mount["name"]} | volume
+    # It reads and writes topics; scores are stored by the sink.
+    assert "cql" not in config(everything, "scorer")
+    trigger = cases["scaling"].one("ScaledObject", "-scorer")["spec"]["triggers"][0]["metadata"]
+    assert (trigger["consumerGroup"], trigger["topic"]) == ("evenkeel.scorer", "evenkeel.windows")
+
+
+def test_the_gateway_listens_beyond_loopback_with_credentials_and_tls_of_its_own(cases):
+    gateway = config(cases["secure"], "gateway")["gateway"]
+    assert gateway["listen"] == "0.0.0.0:8090"
+    assert gateway["tokens-file"] == "/etc/evenkeel/secrets/tokens/tokens.toml"
+    assert gateway["tls"] == {"cert-file": "/etc/evenkeel/secrets/tls/tls.crt", "key-file": "/etc/evenkeel/secrets/tls/tls.key"}
+    volumes = {v["name"]: v for v in cases["secure"].workload("gateway")["spec"]["template"]["spec"]["volumes"]}
+    named = {name: volumes[f"secret-{name}"]["secret"]["secretName"] for name in ("tokens", "tls")}
+    assert named == {"tokens": "gateway-tokens", "tls": "gateway-tls"}
+    assert cases["secure"].one("Service", "-gateway")["spec"]["ports"][0]["appProtocol"] == "https"
+    assert config(cases["secure"], "gateway")["cql"]["auth"]["user"] == "evenkeel"
+
+
+def test_the_gateway_asks_all_pods_for_the_totals_of_the_fleet(cases):
+    secure = cases["secure"]
+    targets = config(secure, "gateway")["gateway"]["summary"]["targets"]
+    headless = {f"http://{s['metadata']['name']}:9464/metrics" for s in secure.of("Service", "-pods")}
+    assert len(targets) == 3 and set(targets) <= headless
+    pods = {"app.kubernetes.io/name": "evenkeel", "app.kubernetes.io/instance": "evenkeel"}
+    admin = [rule for rule in secure.one("NetworkPolicy", "-gateway")["spec"]["egress"] if rule["ports"][0]["port"] == 9464]
+    assert admin == [{"ports": [{"port": 9464, "protocol": "TCP"}], "to": [{"podSelector": {"matchLabels": pods}}]}]
+    asked = secure.one("NetworkPolicy", "-coalescer")["spec"]["ingress"][0]["from"]
+    assert {"podSelector": {"matchLabels": pods | {"app.kubernetes.io/component": "gateway"}}} in asked
+    own = render("secure", values={"gateway": {"config": {"summary": {"targets": ["http://elsewhere/metrics"]}}}})
+    assert config(own, "gateway")["gateway"]["summary"]["targets"] == ["http://elsewhere/metrics"]
+
+
 def test_a_gateways_number_is_its_partition(cases):
     gateway = cases["everything"].workload("gateway")
     assert gateway["kind"] == "StatefulSet" and gateway["spec"]["serviceName"].endswith("-gateway-pods")
@@ -98,7 +144,7 @@ def test_every_file_that_the_configuration_names_is_mounted(cases):
                 mounts = [m for m in container["volumeMounts"] if path.startswith(m["mountPath"] + "/")]
                 assert mounts or o["kind"] in ("Job", "Pod") and not re.search(r"kafka|registry" if "topics" in container["args"] else "cql", path), (case, o["metadata"]["name"], path)
                 for mount in mounts:
-                    items = volumes[mount["name"]]["secret"].get("items")
+                    items = volumes[mount["name"]].get("secret", {}).get("items")
                     assert not items or path.rsplit("/", 1)[1] in [item["path"] for item in items], path
 
 
@@ -149,6 +195,9 @@ def test_jobs_run_before_the_release_and_under_fixed_names(cases):
         assert "serviceAccountName" not in pod
     assert "--one-broker" in cases["laptop"].one("Job", "-topics")["spec"]["template"]["spec"]["containers"][0]["args"]
     assert not cases["operators"].of("Job")
+    given = render("minimal", sets=["cql.schemaJob.createKeyspace=false"])
+    assert tomllib.loads(given.one("ConfigMap", "-setup")["data"]["evenkeel.toml"])["cql"]["create-keyspace"] is False
+    assert "create-keyspace" not in tomllib.loads(minimal.one("ConfigMap", "-setup")["data"]["evenkeel.toml"])["cql"]
 
 
 def test_helm_test_compares_the_topics(cases):
@@ -170,6 +219,25 @@ def test_strimzi_topics_are_those_of_the_schema_and_stay(cases):
     assert {t["spec"]["partitions"] for t in more} == {24} | {d["partitions"] for d in declared.values()} - {12}
     assert all(t["spec"]["config"]["min.insync.replicas"] == "1" for t in more)
     assert cases["operators"].one("KafkaUser")["spec"]["authentication"] == {"type": "scram-sha-512"}
+
+
+def test_the_kafka_user_may_use_every_topic_group_and_transaction_of_the_services(cases):
+    def may(user, kind, name):
+        acls = [acl for acl in user["spec"]["authorization"]["acls"] if acl["resource"]["type"] == kind]
+        fits = {"prefix": name.startswith, "literal": name.__eq__}
+        found = [a for a in acls if fits[a["resource"]["patternType"]](a["resource"]["name"])]
+        return {operation for acl in found for operation in acl["operations"]}
+
+    user = cases["operators"].one("KafkaUser")
+    for topic in sources.topics():
+        assert {"Read", "Write", "Describe"} <= may(user, "topic", f"evenkeel.{topic}"), topic
+    for group in ("coalescer", "sink", "sink-scores", "scorer"):
+        assert "Read" in may(user, "group", f"evenkeel.{group}") and "Write" in may(user, "transactionalId", f"evenkeel-{group}-pod-0")
+    renamed = ["kafka.config.topic-names.scores=bowl-scores", "kafka.config.group=mine"]
+    assert not may(user, "topic", "bowl-scores") and not may(user, "group", "mine")
+    user = render("operators", sets=renamed).one("KafkaUser")
+    assert "Write" in may(user, "topic", "bowl-scores")
+    assert "Read" in may(user, "group", "mine") and "Read" in may(user, "group", "mine-scores")
 
 
 def test_a_monitor_is_one_of_the_two_kinds(cases):

@@ -42,6 +42,14 @@
 {{- if and (eq .component "gateway") (not (or (dig "tokens-file" "" .c.config) (dig "jwt" "issuer" "" .c.config))) -}}
 {{- fail "gateway has no credentials, and then it serves its own machine only: set gateway.config.tokens-file (a file of gateway.secrets, e.g. gateway.secrets.tokens=my-secret and /etc/evenkeel/secrets/tokens/tokens.toml) or gateway.config.jwt" -}}
 {{- end -}}
+{{- if and (eq .component "scorer") (not (or (dig "live" "model" "" .c.config) (dig "live" "rule" list .c.config))) -}}
+{{- fail "scorer has nothing to do: set scorer.config.live.model (a file of scorer.configMaps or scorer.claims, e.g. scorer.configMaps.models=my-map and /etc/evenkeel/files/models/model.onnx) or scorer.config.live.rule" -}}
+{{- end -}}
+{{- if eq .component "gateway" -}}
+{{- $frames := int (.root.Files.Get "files/topics.yaml" | fromYaml).frames.partitions -}}
+{{- $most := ternary (int $a.maxReplicas) (int .c.replicas) $a.enabled -}}
+{{- if and (or $a.enabled (not .c.omitReplicas)) (gt $most $frames) }}{{ fail (printf "gateway would run %d pods, and the topic frames has %d partitions, one for each" $most $frames) }}{{ end -}}
+{{- end -}}
 {{- range $kind := list "ingress" "httpRoute" -}}
 {{- $route := index $.c $kind -}}
 {{- if and $route.enabled (not (dig $route.port "enabled" false $.c.ports)) }}{{ fail (printf "%s.%s.port is %q, which is no enabled port of %s" $.component $kind $route.port $.component) }}{{ end -}}

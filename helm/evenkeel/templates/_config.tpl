@@ -60,6 +60,7 @@
 {{- $tables = append $tables $table -}}
 {{- end -}}
 {{- $derived := dict "contact-points" $points "keyspace" $cql.keyspace "consistency" $cql.consistency "tables" $tables -}}
+{{- if not $cql.schemaJob.createKeyspace }}{{ $_ := set $derived "create-keyspace" false }}{{ end -}}
 {{- with $cql.localDc }}{{ $_ := set $derived "local-dc" . }}{{ end -}}
 {{- with $cql.replication }}{{ $_ := set $derived "replication" . }}{{ end -}}
 {{- if $cql.auth.enabled -}}
@@ -84,6 +85,15 @@
 {{- $listen := dict "listen" (printf "0.0.0.0:%d" (int $port.port)) -}}
 {{- $derived = merge $derived (ternary $listen (dict $name $listen) (eq $name "http")) -}}
 {{- end -}}
+{{- end -}}
+{{- if eq .component "gateway" -}}
+{{- $targets := list -}}
+{{- range $other := include "evenkeel.enabled" .root | splitList "," | compact -}}
+{{- if has $other (list "ingest" "coalescer" "sink") -}}
+{{- $targets = append $targets (printf "http://%s-%s-pods:9464/metrics" (include "evenkeel.fullname" $.root) $other) -}}
+{{- end -}}
+{{- end -}}
+{{- $derived = merge $derived (dict "summary" (dict "targets" (dig "summary" "targets" $targets .c.config))) -}}
 {{- end -}}
 {{- include "evenkeel.toml.table" (dict "path" .component "table" (mergeOverwrite (deepCopy .c.config) $derived)) -}}
 {{- end -}}

@@ -161,6 +161,12 @@ spec:
         {{- range $directory, $secret := $c.secrets }}
         - {name: secret-{{ $directory }}, mountPath: /etc/evenkeel/secrets/{{ $directory }}, readOnly: true}
         {{- end }}
+        {{- range $directory, $map := $c.configMaps }}
+        - {name: files-{{ $directory }}, mountPath: /etc/evenkeel/files/{{ $directory }}, readOnly: true}
+        {{- end }}
+        {{- range $directory, $claim := $c.claims }}
+        - {name: volume-{{ $directory }}, mountPath: /etc/evenkeel/volumes/{{ $directory }}, readOnly: true}
+        {{- end }}
         {{- if $c.data.enabled }}
         - {name: data, mountPath: /var/lib/evenkeel}
         {{- end }}
@@ -180,6 +186,17 @@ spec:
       secret:
         secretName: {{ $secret }}
         defaultMode: 0440
+    {{- end }}
+    {{- range $directory, $map := $c.configMaps }}
+    - name: files-{{ $directory }}
+      configMap:
+        name: {{ $map }}
+    {{- end }}
+    {{- range $directory, $claim := $c.claims }}
+    - name: volume-{{ $directory }}
+      persistentVolumeClaim:
+        claimName: {{ $claim }}
+        readOnly: true
     {{- end }}
     {{- if $c.data.enabled }}
     - name: data

@@ -55,13 +55,15 @@ groups:
     interval: 30s
     rules:
       - record: evenkeel:coalescer_memory:budget_ratio
-        expr: sum by (namespace, pod, instance) (evenkeel_coalescer_memory_used_bytes) / sum by (namespace, pod, instance) (evenkeel_coalescer_memory_budget_bytes)
+        # What is allocated holds the state: together they would count it twice.
+        expr: sum by (namespace, pod, instance) (evenkeel_coalescer_memory_used_bytes{component!="allocated"}) / sum by (namespace, pod, instance) (evenkeel_coalescer_memory_budget_bytes)
       - record: evenkeel:process_memory:limit_ratio
         expr: process_memory_usage_bytes / evenkeel_process_memory_limit_bytes
       - record: evenkeel:consumer_lag:records
         expr: |-
           label_replace(sum by (namespace, topic) (evenkeel_coalescer_consumer_lag), "service", "coalescer", "", "")
             or label_replace(sum by (namespace, topic) (evenkeel_sink_consumer_lag), "service", "sink", "", "")
+            or label_replace(sum by (namespace, topic) (evenkeel_scorer_consumer_lag), "service", "scorer", "", "")
       - record: evenkeel:ingest_queue:limit_ratio
         expr: evenkeel_ingest_queue_depth_bytes / evenkeel_ingest_queue_limit_bytes
   - name: evenkeel.burn

@@ -25,7 +25,8 @@
 {{- end -}}
 
 {{/* Services whose pods need names that stay. Coalescer: the pod's name is that of its transactions, so the pod that
-replaces one ends what the other left open. Gateway: the pod's number is its partition of the topic frames. */}}
+replaces one ends what the other left open; the same holds for the scorer. Gateway: the pod's number is its partition of
+the topic frames. */}}
 {{- define "evenkeel.isStateful" -}}
-{{- if has . (list "coalescer" "gateway") }}yes{{ end -}}
+{{- if has . (list "coalescer" "gateway" "scorer") }}yes{{ end -}}
 {{- end -}}

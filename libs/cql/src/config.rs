@@ -20,6 +20,8 @@ pub struct CqlConfig {
     pub local_dc: Option<String>,
     /// The keyspace.
     pub keyspace: String,
+    /// Whether a migration may create the keyspace.
+    pub create_keyspace: bool,
     /// Copies per data centre, used when the keyspace is created. Empty = 3 in the local data centre.
     pub replication: BTreeMap<String, u32>,
     /// How many replicas must agree, for reads and writes.
@@ -102,6 +104,7 @@ impl Default for CqlConfig {
             contact_points: vec!["127.0.0.1:9042".to_owned()],
             local_dc: None,
             keyspace: "evenkeel".to_owned(),
+            create_keyspace: true,
             replication: BTreeMap::new(),
             consistency: CqlConsistency::LocalQuorum,
             auth: None,

@@ -118,6 +118,9 @@ impl<'a> Migration<'a> {
             false => self.config.replication.clone(),
         };
         let Some(found) = schema::replication_of(session, keyspace).await? else {
+            if !self.config.create_keyspace {
+                return Err(SchemaError::NoKeyspace { keyspace: keyspace.clone() }.into());
+            }
             for (dc, copies) in &wanted {
                 let nodes = self.cluster.nodes.get(dc).copied().unwrap_or(0);
                 if *copies > nodes {

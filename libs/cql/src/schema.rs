@@ -37,6 +37,14 @@ pub enum SchemaError {
         /// What is missing.
         missing: String,
     },
+    /// The keyspace is not there, and may not be made.
+    #[error(
+        "keyspace {keyspace} does not exist, and cql.create-keyspace is false; create it, or set the key to true"
+    )]
+    NoKeyspace {
+        /// The keyspace.
+        keyspace: String,
+    },
     /// Written by a newer program.
     #[error(
         "{part} of keyspace {keyspace} has version {found}, this program knows {known}; run the newer evenkeel that \

@@ -29,7 +29,7 @@ pub use latest::Latest;
 pub use limiter::{KEYS_MAX, LogLimiter, Verdict};
 pub use registry::{Counter, Gauge, Histogram, Metrics, MetricsError, SERIES_MAX};
 pub use share::Share;
-pub use spans::{Operation, answered, request_span, store_span, stored, topic_span};
+pub use spans::{Operation, answered, message_span, refused, request_span, store_span, stored, topic_span};
 pub use tail::{LINE_BYTES_MAX, LogTail};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 

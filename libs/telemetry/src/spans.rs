@@ -1,7 +1,7 @@
 //! Spans of work on a topic, of a request and of the store, named and attributed as the semantic conventions say.
 //!
-//! Owns: their names (`{operation} {topic}`, `{method} {route}`, `{statement} {table}`) and attributes. Never: a span per event: one per batch,
-//! transaction or request.
+//! Owns: their names (`{operation} {topic}`, `{method} {route}`, `receive {target}`, `{statement} {table}`) and
+//! attributes. Never: a span per event: one per batch, transaction or request.
 
 use std::fmt;
 use tracing::Span;
@@ -66,6 +66,7 @@ pub fn topic_span(operation: Operation, system: &str, topic: &str) -> Span {
         messaging.destination.name = topic,
         messaging.operation.name = operation.as_str(),
         messaging.operation.r#type = operation.class(),
+        "error.type" = tracing::field::Empty,
     )
 }
 
@@ -79,6 +80,24 @@ pub fn request_span(method: &str, route: &str) -> Span {
         http.route = route,
         http.response.status_code = tracing::field::Empty,
     )
+}
+
+/// A span over one message that a client sends on an open connection and that is answered by itself: a batch of a
+/// WebSocket, a PUBLISH of MQTT. `protocol`: as the conventions name it. `target`: the pattern of the path or topic, not
+/// what a client chooses.
+pub fn message_span(protocol: &str, target: &str) -> Span {
+    tracing::info_span!(
+        "message",
+        otel.name = %format_args!("receive {target}"),
+        otel.kind = "server",
+        network.protocol.name = protocol,
+        "error.type" = tracing::field::Empty,
+    )
+}
+
+/// A [`message_span`] or [`topic_span`] that ends with a refusal of this kind.
+pub fn refused(span: &Span, kind: &str) {
+    span.record("error.type", kind);
 }
 
 /// The answer of a [`request_span`].
@@ -141,6 +160,41 @@ mod tests {
         assert_eq!(attribute("messaging.destination.name").as_deref(), Some("evenkeel.events"));
         assert_eq!(attribute("messaging.operation.name").as_deref(), Some("commit"));
         assert_eq!(attribute("messaging.operation.type").as_deref(), Some("settle"));
+    }
+
+    #[test]
+    fn a_messages_span_says_over_what_and_why_it_was_refused() {
+        let ended = Ended::default();
+        let provider = SdkTracerProvider::builder().with_span_processor(ended.clone()).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            message_span("mqtt", "streams/{stream_id}/events").in_scope(|| {});
+            refused(&message_span("websocket", "/v1/ws"), "busy");
+            refused(&topic_span(Operation::Process, "mqtt", "fleet/{stream_id}"), "forbidden");
+        });
+        let seen: Vec<_> = ended
+            .spans()
+            .iter()
+            .map(|span| {
+                let attribute = |key: &str| {
+                    let found = span.attributes.iter().find(|kv| kv.key.as_str() == key);
+                    found.map(|kv| kv.value.to_string()).unwrap_or_default()
+                };
+                let names = (attribute("network.protocol.name"), attribute("error.type"));
+                (span.name.to_string(), span.span_kind.clone(), names.0, names.1)
+            })
+            .collect();
+        let want = |name: &str, kind, protocol: &str, error: &str| {
+            (name.to_owned(), kind, protocol.to_owned(), error.to_owned())
+        };
+        assert_eq!(
+            seen,
+            [
+                want("receive streams/{stream_id}/events", SpanKind::Server, "mqtt", ""),
+                want("receive /v1/ws", SpanKind::Server, "websocket", "busy"),
+                want("process fleet/{stream_id}", SpanKind::Consumer, "", "forbidden"),
+            ]
+        );
     }
 
     #[test]

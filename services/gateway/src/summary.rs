@@ -9,6 +9,7 @@ use hyper::header::HOST;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -19,6 +20,8 @@ pub type MetricsText = Box<dyn Fn() -> String + Send + Sync>;
 const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Longest wait for one.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Most addresses of one name that are asked.
+const ADDRESSES_MAX: usize = 256;
 /// How far back the largest jitter is looked for, ms.
 const JITTER_MS: u64 = 60_000;
 
@@ -146,26 +149,45 @@ fn label<'a>(labels: &'a str, name: &str) -> &'a str {
     value.map_or("", |value| value.trim_end_matches('"'))
 }
 
-/// What a service says of itself; `None` = it does not answer as it should.
-pub(crate) async fn fetch(target: &str) -> Option<String> {
-    let asked = tokio::time::timeout(PATIENCE, ask(target)).await;
-    match asked {
-        Ok(Ok(text)) => Some(text),
-        Ok(Err(why)) => {
-            tracing::debug!(target, why, "no metrics");
-            None
+/// What the processes behind a target say of themselves: every address of its name is asked, so that one name stands for
+/// all pods of a service. Who does not answer as it should is left out.
+pub(crate) async fn fetch(target: &str) -> Vec<String> {
+    let Ok(uri) = target.parse::<Uri>() else { return Vec::new() };
+    let Some(host) = uri.host() else { return Vec::new() };
+    let looked = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(80)));
+    match tokio::time::timeout(PATIENCE, looked).await {
+        Ok(Ok(addresses)) => fetch_of(addresses.take(ADDRESSES_MAX), &uri).await,
+        Ok(Err(error)) => {
+            tracing::debug!(target, %error, "no metrics");
+            Vec::new()
         }
         Err(_) => {
-            tracing::debug!(target, "no metrics in time");
-            None
+            tracing::debug!(target, "no address in time");
+            Vec::new()
         }
     }
 }
 
-async fn ask(target: &str) -> Result<String, String> {
-    let uri: Uri = target.parse().map_err(|_| "no address".to_owned())?;
-    let host = uri.host().ok_or("no host")?;
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(|e| e.to_string())?;
+async fn fetch_of(addresses: impl Iterator<Item = SocketAddr>, uri: &Uri) -> Vec<String> {
+    let asking = addresses.map(|address| async move {
+        match tokio::time::timeout(PATIENCE, ask(address, uri)).await {
+            Ok(Ok(text)) => Some(text),
+            Ok(Err(why)) => {
+                tracing::debug!(%uri, %address, why, "no metrics");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%uri, %address, "no metrics in time");
+                None
+            }
+        }
+    });
+    futures::future::join_all(asking).await.into_iter().flatten().collect()
+}
+
+async fn ask(address: SocketAddr, uri: &Uri) -> Result<String, String> {
+    let host = uri.host().unwrap_or_default();
+    let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let path = uri.path_and_query().map_or("/metrics", |path| path.as_str());
@@ -213,6 +235,32 @@ mod tests {
              process_memory_usage_bytes 1048576\nbroken line\n",
             jitters[0], jitters[1], jitters[2]
         )
+    }
+
+    /// Answers every connection with these lines.
+    async fn serve(status: &'static str, lines: &'static str) -> SocketAddr {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{lines}", lines.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn every_process_behind_a_name_is_asked_and_who_is_away_is_left_out() {
+        let pods = [serve("200 OK", "a 1").await, serve("500 no", "b 1").await, serve("200 OK", "c 1").await];
+        let away: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let uri = "http://pods/metrics".parse().unwrap();
+        assert_eq!(fetch_of(pods.into_iter().chain([away]), &uri).await, ["a 1", "c 1"]);
+        assert_eq!(fetch(&format!("http://localhost:{}/metrics", pods[0].port())).await, ["a 1"]);
+        assert_eq!(fetch("http://no-such-host.invalid/metrics").await, Vec::<String>::new());
     }
 
     #[test]

@@ -19,7 +19,8 @@ use evenkeel_auth::{Peer, Tls};
 use evenkeel_codec::encode_batch;
 use evenkeel_model::{Topic, partition_of};
 use evenkeel_seam::{Header, Outputs};
-use evenkeel_telemetry::{Operation, TraceContext, request_span, topic_span};
+use evenkeel_telemetry::{Operation, TraceContext, message_span, refused, request_span, topic_span};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -106,6 +107,23 @@ impl Edge {
         Some(span)
     }
 
+    /// The span over one message that is answered by itself, in the client's trace if it named one. What a broker hands
+    /// on is consumed, not served. `target` is written only where somebody records.
+    pub(crate) fn hearing(
+        &self,
+        protocol: Protocol,
+        target: &dyn Display,
+        client: Option<&TraceContext>,
+    ) -> Option<Span> {
+        self.traced?;
+        let span = match protocol {
+            Protocol::Bridge => topic_span(Operation::Process, Protocol::Mqtt.name(), &target.to_string()),
+            spoken => message_span(spoken.name(), &target.to_string()),
+        };
+        client.inspect(|client| client.set_parent_of(&span));
+        Some(span)
+    }
+
     /// The span over the append of one delivery, in the client's trace if it named one.
     fn sending(&self, client: Option<&TraceContext>) -> Option<Span> {
         let span = topic_span(Operation::Send, self.traced?, Topic::Events.as_str());
@@ -120,6 +138,13 @@ pub(crate) struct Accepted {
     pub(crate) answered: Answered,
     /// When to come back with events over the rate, ms; 0 if there are none.
     pub(crate) retry_after_ms: u64,
+}
+
+/// Ends the span of a message: what was refused says so.
+pub(crate) fn heard(span: Option<Span>, outcome: &Result<Accepted, Problem>) {
+    if let (Some(span), Err(problem)) = (&span, outcome) {
+        refused(span, problem.kind.slug());
+    }
 }
 
 /// A share of the byte budget, held from the first byte on.

@@ -87,7 +87,7 @@ const STREAM_EVENTS: Route = Route {
 const EVENTS: Route = Route { path: "/v1/events", ..STREAM_EVENTS };
 /// Events over a WebSocket.
 const WEB_SOCKET: Route = Route {
-    path: "/v1/ws",
+    path: ws::PATH,
     method: "GET",
     takes: &[],
     gives: "",

@@ -57,6 +57,17 @@ fn a_table_that_the_server_is_just_creating_is_asked_for_again() {
 }
 
 #[test]
+fn a_keyspace_is_made_only_where_that_is_allowed_and_completed_everywhere() {
+    let fake = Fake::start(Setup::default());
+    let given = CqlConfig { create_keyspace: false, ..config(&fake) };
+    let error = migrate(&given).unwrap_err();
+    assert!(matches!(error, ConnectError::Schema(SchemaError::NoKeyspace { .. })), "{error}");
+    assert!(error.to_string().contains("create it, or set the key"), "{error}");
+    migrate(&config(&fake)).unwrap();
+    assert_eq!(migrate(&given).unwrap().applied, Vec::<String>::new(), "a keyspace that is there is used");
+}
+
+#[test]
 fn a_newer_schema_is_refused_with_a_remedy() {
     let fake = Fake::start(Setup::default());
     migrate(&config(&fake)).unwrap();

@@ -16,7 +16,7 @@ use std::io::Write as _;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// What these services need, and nothing else; all of them by default
+    /// What these services need, and nothing else; all of them by default, the scorer if it has a model or a rule
     #[arg(long = "only", value_name = "SERVICE", value_delimiter = ',')]
     only: Vec<Part>,
     /// Print one JSON object
@@ -30,7 +30,11 @@ pub struct Args {
 pub fn execute(args: &Args) -> Result<Exit, Failure> {
     let config = ClusterConfig::load(&args.config.overrides()?)?;
     let spec = TopicsSpec::parse(DECLARED).map_err(|e| Failure::new(Exit::Internal, e))?;
-    let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only.clone() };
+    let parts = match args.only.as_slice() {
+        // Whoever has neither model nor rule runs no scorer.
+        [] => Part::ALL.into_iter().filter(|p| *p != Part::Scorer || config.scorer.live.is_on()).collect(),
+        only => only.to_vec(),
+    };
     let report = doctor::examine(&doctor::gather(Asked { config: &config, spec, parts }));
     let text = match args.json {
         true => format!("{:#}\n", report.json()),

@@ -1,6 +1,6 @@
 //! Findings about the configuration by itself: against the memory there is, the plan, and its own other half.
 
-use super::facts::{Budget, Part};
+use super::facts::{Budget, Part, Trouble};
 use super::{Told, Weight};
 use crate::human::{bytes, count};
 use evenkeel_chassis::exit::Exit;
@@ -9,8 +9,8 @@ use evenkeel_plan::PROCESS_BYTES;
 /// Everything that may be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// A service would refuse its section.
-    Refused { service: &'static str, message: String },
+    /// A service would refuse what it is given.
+    Refused { service: &'static str, trouble: Trouble },
     /// The state alone may grow past the limit.
     OverLimit { budget: u64, limit: u64 },
     /// State and buffers together may.
@@ -22,16 +22,18 @@ pub enum Finding {
     /// Nobody said how large the fleet is.
     NotAnnounced,
     /// More workers than partitions.
-    IdleWorkers { workers: u32, partitions: u32 },
+    IdleWorkers { key: &'static str, workers: u32, partitions: u32 },
     /// Rows that the store has no table for.
     HomelessSize { size_ms: u64 },
+    /// Rows that the scorer waits for in vain.
+    UnmadeSize { size_ms: u64 },
 }
 
 /// Judges what the services that were asked for need.
 pub fn judge(facts: &Budget) -> Vec<Finding> {
     let asked = |part: Part| facts.parts.contains(&part);
     let refused =
-        facts.refused.iter().map(|(service, message)| Finding::Refused { service, message: message.clone() });
+        facts.refused.iter().map(|(service, trouble)| Finding::Refused { service, trouble: trouble.clone() });
     let mut findings: Vec<Finding> = refused.collect();
     if asked(Part::Coalescer) {
         judge_coalescer(facts, &mut findings);
@@ -43,6 +45,10 @@ pub fn judge(facts: &Budget) -> Vec<Finding> {
     }
     if asked(Part::Coalescer) && asked(Part::Sink) {
         findings.extend(facts.homeless_sizes.iter().map(|size| Finding::HomelessSize { size_ms: *size }));
+    }
+    if asked(Part::Scorer) {
+        findings.extend(idle_workers(facts, "scorer.live.workers", facts.scorer_workers));
+        findings.extend(facts.unmade_sizes.iter().map(|size| Finding::UnmadeSize { size_ms: *size }));
     }
     findings
 }
@@ -64,9 +70,13 @@ fn judge_coalescer(facts: &Budget, findings: &mut Vec<Finding>) {
         }
         _ => {}
     }
-    if let Some(partitions) = facts.partitions.filter(|partitions| facts.workers > *partitions) {
-        findings.push(Finding::IdleWorkers { workers: facts.workers, partitions });
-    }
+    findings.extend(idle_workers(facts, "coalescer.workers", facts.workers));
+}
+
+/// The topics that services share out among their workers have as many partitions as `events`.
+fn idle_workers(facts: &Budget, key: &'static str, workers: u32) -> Option<Finding> {
+    let partitions = facts.partitions.filter(|partitions| workers > *partitions)?;
+    Some(Finding::IdleWorkers { key, workers, partitions })
 }
 
 /// What was seen.
@@ -85,8 +95,8 @@ impl Finding {
     pub fn told(&self) -> Told {
         let usage = |kind| (kind, Weight::Error(Exit::Usage));
         let ((kind, weight), place, why, remedy) = match self {
-            Self::Refused { service, message } => {
-                return Told::of_failure("config", Exit::Usage, service, message);
+            Self::Refused { service, trouble } => {
+                return Told::of_failure("config", trouble.exit, service, &trouble.message);
             }
             Self::OverLimit { budget, limit } => (
                 usage("budget-over-limit"),
@@ -131,11 +141,11 @@ impl Finding {
                 "it is 0, so nothing checks that the fleet fits the budget".into(),
                 "set it to the streams of one instance; `evenkeel plan` shows what they cost",
             ),
-            Self::IdleWorkers { workers, partitions } => (
+            Self::IdleWorkers { key, workers, partitions } => (
                 ("idle-workers", Weight::Note),
-                "coalescer.workers",
+                *key,
                 format!(
-                    "{workers} workers, and events has {partitions} partitions: the others have nothing to do"
+                    "{workers} workers, and their topic has {partitions} partitions: the others have nothing to do"
                 ),
                 "set workers to at most the partitions per instance",
             ),
@@ -144,6 +154,12 @@ impl Finding {
                 "cql.tables",
                 format!("the coalescer makes windows of {size_ms} ms, and the store has no table for them"),
                 "add the size to cql.tables and run `evenkeel cql migrate`, or take it out of coalescer.sizes",
+            ),
+            Self::UnmadeSize { size_ms } => (
+                ("unmade-size", Weight::Warning),
+                "scorer.live.sizes",
+                format!("the scorer looks at windows of {size_ms} ms, and the coalescer makes none"),
+                "add the size to coalescer.sizes, or take it out of scorer.live and its rules",
             ),
         };
         Told { kind, weight, place: place.to_owned(), why, remedy: remedy.to_owned() }
@@ -168,15 +184,22 @@ mod tests {
             streams: 10_000,
             resident: 500 * MIB,
             workers: 2,
+            scorer_workers: 2,
             partitions: Some(12),
             homeless_sizes: Vec::new(),
+            unmade_sizes: Vec::new(),
         }
+    }
+
+    fn trouble(exit: Exit) -> Trouble {
+        Trouble { exit, message: "in-flight-max is too small; make it larger".into() }
     }
 
     #[test]
     fn every_kind_has_a_cause_and_health_has_none() {
-        let trials: [Trial<Budget>; 9] = [
-            ("config", |b| b.refused.push(("ingest", "in-flight-max is too small; make it larger".into()))),
+        let trials: [Trial<Budget>; 12] = [
+            ("config", |b| b.refused.push(("ingest", trouble(Exit::Usage)))),
+            ("config", |b| b.refused.push(("scorer", trouble(Exit::Refused)))),
             ("budget-over-limit", |b| b.budget = Some(961 * MIB)),
             ("memory-tight", |b| b.buffers = 361 * MIB),
             ("plan-over-limit", |b| b.resident = 1001 * MIB),
@@ -184,7 +207,9 @@ mod tests {
             ("not-announced", |b| b.streams = 0),
             ("not-announced", |b| (b.streams, b.resident) = (0, 2000 * MIB)),
             ("idle-workers", |b| b.workers = 13),
+            ("idle-workers", |b| b.scorer_workers = 13),
             ("homeless-size", |b| b.homeless_sizes.push(10_000)),
+            ("unmade-size", |b| b.unmade_sizes.push(10_000)),
         ];
         let told = |facts: &Budget| judge(facts).iter().map(Finding::told).collect();
         let kinds = [
@@ -196,8 +221,17 @@ mod tests {
             "not-announced",
             "idle-workers",
             "homeless-size",
+            "unmade-size",
         ];
         try_all(healthy, told, &trials, &kinds);
+    }
+
+    #[test]
+    fn a_refusal_has_the_exit_code_of_the_service_that_refuses() {
+        let mut facts = healthy();
+        facts.refused = vec![("ingest", trouble(Exit::Usage)), ("scorer", trouble(Exit::Refused))];
+        let weights: Vec<Weight> = judge(&facts).iter().map(|finding| finding.told().weight).collect();
+        assert_eq!(weights, [Weight::Error(Exit::Usage), Weight::Error(Exit::Refused)]);
     }
 
     #[test]
@@ -213,6 +247,8 @@ mod tests {
         // Only who is asked about has needs.
         assert_eq!(exact(|b| (b.parts, b.in_flight, b.streams) = (vec![Part::Sink], 961 * MIB, 0)), []);
         assert_eq!(exact(|b| (b.parts, b.homeless_sizes) = (vec![Part::Coalescer], vec![10_000])), []);
+        assert_eq!(exact(|b| (b.parts, b.unmade_sizes) = (vec![Part::Sink], vec![10_000])), []);
+        assert_eq!(exact(|b| (b.parts, b.scorer_workers) = (vec![Part::Sink], 99)), []);
         assert_eq!(seen(&healthy()), "memory: limit 1.0 GiB, coalescer's budget 600.0 MiB, 2 worker(s)");
     }
 }

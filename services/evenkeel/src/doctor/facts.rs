@@ -16,11 +16,13 @@ pub enum Part {
     Sink,
     /// Live frames.
     Gateway,
+    /// Windows to scores and alerts.
+    Scorer,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Ingest, Self::Coalescer, Self::Sink, Self::Gateway];
+    pub const ALL: [Self; 5] = [Self::Ingest, Self::Coalescer, Self::Sink, Self::Gateway, Self::Scorer];
 
     /// Its name on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Part {
             Self::Coalescer => "coalescer",
             Self::Sink => "sink",
             Self::Gateway => "gateway",
+            Self::Scorer => "scorer",
         }
     }
 }
@@ -81,6 +84,8 @@ pub struct Cluster {
     pub asks_kip_848: bool,
     /// `gateway.partition`.
     pub gateway_partition: u32,
+    /// Whether the sink takes scores.
+    pub stores_scores: bool,
     /// `ingest.clock.slack`, ms.
     pub slack_ms: u64,
     /// Whose rights are looked at.
@@ -112,8 +117,8 @@ pub struct Store {
 pub struct Budget {
     /// Which services are looked at.
     pub parts: Vec<Part>,
-    /// What a service says of its own section: name and message.
-    pub refused: Vec<(&'static str, String)>,
+    /// Who refuses what it was given, and what it says.
+    pub refused: Vec<(&'static str, Trouble)>,
     /// What the process may use, bytes.
     pub limit: Option<u64>,
     /// What the coalescer's state may use, bytes.
@@ -128,10 +133,14 @@ pub struct Budget {
     pub resident: u64,
     /// Workers of a coalescer.
     pub workers: u32,
+    /// Workers of a scorer.
+    pub scorer_workers: u32,
     /// Partitions of `events`; `None` = not known.
     pub partitions: Option<u32>,
     /// Window sizes that the coalescer makes and the store does not take, ms.
     pub homeless_sizes: Vec<u64>,
+    /// Window sizes that the scorer looks at and the coalescer does not make, ms.
+    pub unmade_sizes: Vec<u64>,
 }
 
 /// What a file is for.

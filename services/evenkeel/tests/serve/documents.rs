@@ -7,11 +7,14 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// Lines that begin so are not run here, and why.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("make ", "tests/tidy finds the target; CI runs `make test`, the demo is tests/serve/machine.rs"),
     ("cargo build --release", "this test is built by cargo; release is `make image`"),
     ("export PATH=", "the path of this test has the binary"),
-    ("docker compose ", "tests/chart judges the file; no image can be pulled where the tests run"),
+    (
+        "docker compose ",
+        "`make compose` runs it, over stand-ins where no image can be pulled; tests/chart judges the file",
+    ),
     ("kubectl ", "a cluster: tests/chart/cluster/run.py, `make chart-cluster`"),
     ("helm ", "a cluster: tests/chart/cluster/run.py, `make chart-cluster`"),
     ("evenkeel topics create", "Kafka: tests/live/tests/cluster.rs"),
@@ -19,6 +22,8 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("evenkeel ingest ", "Kafka: tests/live/tests/cluster.rs"),
     ("evenkeel coalescer ", "Kafka: tests/live/tests/cluster.rs"),
     ("evenkeel sink ", "Kafka and a CQL store: tests/live/tests/cluster.rs"),
+    ("evenkeel gateway ", "Kafka and a CQL store: tests/live/tests/faults/gateway.rs"),
+    ("evenkeel scorer ", "Kafka: tests/live/tests/cluster.rs"),
     ("evenkeel query scores", "a scorer with a model: tests/serve/machine.rs, tests/live/tests/cluster.rs"),
     ("evenkeel doctor", "Kafka and a CQL store: tests/live/tests/faults/doctor.rs"),
 ];

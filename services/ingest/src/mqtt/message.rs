@@ -4,7 +4,7 @@
 
 use super::topic::{TopicShape, format_of};
 use crate::body::Encoding;
-use crate::delivery::{Accepted, Delivery, Edge, Manner, Share};
+use crate::delivery::{Accepted, Delivery, Edge, Manner, Share, heard};
 use crate::meters::Protocol;
 use crate::problem::{Kind, Problem};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use evenkeel_model::check_stream_id;
 use evenkeel_telemetry::TraceContext;
 use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
+use tracing::Span;
 
 /// A message.
 #[derive(Debug, Clone)]
@@ -99,6 +100,20 @@ pub(crate) async fn deliver(
     share: Option<Share>,
     message: Message,
 ) -> Result<Accepted, Problem> {
+    let span = edge.hearing(carrier.protocol, carrier.shape, message.trace.as_ref());
+    let delivered = take(edge, carrier, share, message, span.clone()).await;
+    heard(span, &delivered);
+    delivered
+}
+
+/// The same, within the span of the message.
+async fn take(
+    edge: &Edge,
+    carrier: Carrier<'_>,
+    share: Option<Share>,
+    message: Message,
+    span: Option<Span>,
+) -> Result<Accepted, Problem> {
     let Message { topic, payload, content_type, trace } = message;
     let stream_id = carrier.shape.stream_of(&topic)?;
     check_stream_id(stream_id)
@@ -121,6 +136,7 @@ pub(crate) async fn deliver(
         stream_id: Some(stream_id),
     };
     let mut delivery = Delivery::begin(edge, share, manner);
+    delivery.within(span);
     delivery.take(payload).await?;
     delivery.finish(trace).await
 }

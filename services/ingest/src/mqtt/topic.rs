@@ -3,6 +3,7 @@
 use crate::body::{Format, essence};
 use crate::delivery::BATCH_TYPE;
 use crate::problem::{Kind, Problem};
+use std::fmt;
 
 /// First byte of a batch: the mark of Avro's single-object encoding. JSON never begins with it.
 const BATCH_MARK: u8 = 0xC3;
@@ -22,10 +23,16 @@ impl TopicShape {
     /// The stream of a topic: what is left between prefix and suffix, slashes included.
     pub(crate) fn stream_of<'t>(&self, topic: &'t str) -> Result<&'t str, Problem> {
         let stream = topic.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix));
-        stream.filter(|stream| !stream.is_empty() && !stream.contains(['+', '#'])).ok_or_else(|| {
-            let Self { prefix, suffix } = self;
-            Problem::new(Kind::NotFound, format!("the topic is not {prefix}<stream id>{suffix}"))
-        })
+        stream
+            .filter(|stream| !stream.is_empty() && !stream.contains(['+', '#']))
+            .ok_or_else(|| Problem::new(Kind::NotFound, format!("the topic is not {self}")))
+    }
+}
+
+/// The pattern: a topic with `{stream_id}` where its stream stands.
+impl fmt::Display for TopicShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{stream_id}}{}", self.prefix, self.suffix)
     }
 }
 
@@ -66,6 +73,7 @@ mod tests {
         ] {
             assert_eq!(shape.stream_of(topic).ok(), stream, "{topic}");
         }
+        assert_eq!(shape.to_string(), "streams/{stream_id}/events");
         assert_eq!(TopicShape::new("", "").stream_of("any/topic").ok(), Some("any/topic"));
     }
 

@@ -31,6 +31,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 pub(crate) use session::open;
 
+/// Where it is opened.
+pub(crate) const PATH: &str = "/v1/ws";
 /// The subprotocol. A client may leave it out.
 pub(crate) const SUBPROTOCOL: &str = "evenkeel.ingest.v1";
 /// How a browser, which cannot set headers, passes its token: as a second subprotocol.

@@ -5,10 +5,10 @@
 
 use super::message::{self, Batch};
 use super::valve::{Allowance, Valve};
-use super::{Upgrade, WebSocketLimits};
+use super::{PATH, Upgrade, WebSocketLimits};
 use crate::accept::Phase;
 use crate::body::Encoding;
-use crate::delivery::{Accepted, Delivery, Edge, Manner, Share};
+use crate::delivery::{Accepted, Delivery, Edge, Manner, Share, heard};
 use crate::meters::{Cut, Protocol};
 use crate::problem::{Kind, Problem};
 use crate::stall::WriteStall;
@@ -27,6 +27,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+use tracing::Span;
 
 /// Read buffer of a connection: the library's default of 128 KiB would be most of what an idle one costs.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -317,6 +318,20 @@ async fn deliver(
     share: Option<Share>,
     batch: Batch,
 ) -> Result<Accepted, Problem> {
+    let span = edge.hearing(Protocol::WebSocket, &PATH, batch.trace.as_ref());
+    let delivered = take(edge, credential, share, batch, span.clone()).await;
+    heard(span, &delivered);
+    delivered
+}
+
+/// The same, within the span of the batch.
+async fn take(
+    edge: &Edge,
+    credential: &Credential,
+    share: Option<Share>,
+    batch: Batch,
+    span: Option<Span>,
+) -> Result<Accepted, Problem> {
     let share = match share {
         Some(share) => share,
         None => Share::open(edge, credential, batch.body.len() as u64).await?,
@@ -329,6 +344,7 @@ async fn deliver(
         stream_id: None,
     };
     let mut delivery = Delivery::begin(edge, share, manner);
+    delivery.within(span);
     delivery.take(batch.body).await?;
     delivery.finish(batch.trace).await
 }

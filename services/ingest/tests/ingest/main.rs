@@ -28,6 +28,7 @@ mod reload;
 mod server;
 mod storm;
 mod tls;
+mod traces;
 mod verdicts;
 mod websocket;
 mod zstd;

@@ -32,6 +32,10 @@ pub struct Spanned {
     pub rows: i64,
     /// `http.response.status_code`; 0 without one.
     pub status: i64,
+    /// `network.protocol.name`.
+    pub protocol: String,
+    /// `error.type`.
+    pub error: String,
 }
 
 /// Keeps every span it was sent.
@@ -103,6 +107,8 @@ pub fn spans_of(export: ExportTraceServiceRequest) -> Vec<Spanned> {
                 store: text(span.attributes.iter(), "db.system.name"),
                 rows: number(&span.attributes, "db.operation.batch.size"),
                 status: number(&span.attributes, "http.response.status_code"),
+                protocol: text(span.attributes.iter(), "network.protocol.name"),
+                error: text(span.attributes.iter(), "error.type"),
                 trace: hex(&span.trace_id),
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),

@@ -8,7 +8,13 @@ use std::collections::BTreeSet;
 /// The exit code, and (severity, kind) of what was found.
 #[track_caller]
 fn doctor(site: &Site, more: &[&str]) -> (Option<i32>, BTreeSet<(String, String)>, Value) {
-    let output = site.run(&["doctor", "--json"], more);
+    doctor_of(site, &[], more)
+}
+
+/// The same, with arguments.
+#[track_caller]
+fn doctor_of(site: &Site, args: &[&str], more: &[&str]) -> (Option<i32>, BTreeSet<(String, String)>, Value) {
+    let output = site.run(&[&["doctor", "--json"], args].concat(), more);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
         panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -76,6 +82,30 @@ fn the_doctor_names_a_schema_that_is_missing_and_servers_that_are_away() {
     assert_eq!((code, errors(&found)), (Some(3), vec!["no-kafka"]), "{report:#}");
     let (code, found, report) = doctor(&site, &["cql.contact-points=[\"127.0.0.1:1\"]"]);
     assert_eq!((code, errors(&found)), (Some(3), vec!["no-store"]), "{report:#}");
+}
+
+#[test]
+fn the_doctor_looks_at_what_the_scorer_needs() {
+    const RULE: &str = "scorer.live.rule=[{ name = \"hot\", field = \"t.max\", above = 90 }]";
+    // Without a store: the scorer has none.
+    let site = Site::on_kafka("doctor-scorer");
+    let scorer = |more: &[&str]| doctor_of(&site, &["--only", "scorer"], more);
+    let (code, found, report) = scorer(&[RULE]);
+    assert_eq!((code, errors(&found)), (Some(0), vec![]), "{report:#}");
+    let missing = format!("kafka.topic-names.scores={}.nowhere", site.prefix);
+    let (code, found, report) = scorer(&[RULE, &missing]);
+    assert_eq!((code, errors(&found)), (Some(3), vec!["topic-missing"]), "{report:#}");
+    let (code, found, report) = scorer(&[]);
+    assert_eq!((code, errors(&found)), (Some(2), vec!["config"]), "{report:#}");
+    assert_eq!(site.refused("scorer", &[]).0, code, "as the scorer itself");
+    let model = tempfile::NamedTempFile::new().unwrap();
+    let named = format!("scorer.live.model={}", model.path().display());
+    let (code, found, report) = scorer(&[&named]);
+    assert_eq!((code, errors(&found)), (Some(4), vec!["config"]), "{report:#}");
+    assert_eq!(site.refused("scorer", &[&named]).0, code, "as the scorer itself");
+    let (code, found, report) = scorer(&[RULE, "scorer.live.sizes=[\"7s\"]"]);
+    assert_eq!((code, errors(&found)), (Some(0), vec![]), "{report:#}");
+    assert!(found.contains(&("warning".into(), "unmade-size".into())), "{report:#}");
 }
 
 #[test]

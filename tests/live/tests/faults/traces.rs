@@ -1,14 +1,19 @@
-//! One request's trace through ingest, coalescer, sink and store, as an OTLP collector sees it; requests that nobody
-//! records leave nothing.
+//! One request's trace through ingest, coalescer, sink and store, as an OTLP collector sees it; the same of a batch of a
+//! WebSocket and a message of MQTT; what nobody records leaves nothing.
 
 use crate::collector::{Collector, Spanned, spans_of};
 use crate::otelcol::Otelcol;
 use crate::site::{DEADLINE, FLEET, Service, Site, now_ms, post_with};
 use crate::topics::read;
 use evenkeel_model::Topic;
+use futures::{SinkExt as _, StreamExt as _};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
@@ -134,4 +139,135 @@ fn a_requests_trace_leads_through_one_machine() {
     send(&address, (now_ms() - 120_000) / 5_000 * 5_000);
     finish(vec![machine]);
     judge(&collected(&collector), ["evenkeel"; 3], ["evenkeel", "sqlite"]);
+}
+
+/// `traceparent` of a client that records (`01`), or not (`00`).
+fn parent(trace: &str, recorded: &str) -> String {
+    format!("00-{trace}-{CLIENT}-{recorded}")
+}
+
+fn event(seq: u64) -> Value {
+    json!({ "ts": now_ms(), "seq": seq, "fields": { "v": 1 } })
+}
+
+/// Sends batches over one WebSocket, each after the answer to the one before; the types of the answers.
+fn over_web_socket(address: &str, batches: &[Value]) -> Vec<String> {
+    let talk = async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let opened = tokio_tungstenite::client_async(format!("ws://{address}/v1/ws"), stream).await;
+        let mut socket = opened.unwrap().0;
+        let mut answers = Vec::new();
+        for batch in batches {
+            socket.send(Message::text(batch.to_string())).await.unwrap();
+            answers.push(loop {
+                let Message::Text(text) = socket.next().await.unwrap().unwrap() else { continue };
+                let answer: Value = serde_json::from_str(&text).unwrap();
+                match answer["type"].as_str().unwrap() {
+                    "hello" => {}
+                    kind => break kind.to_owned(),
+                }
+            });
+        }
+        answers
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, talk).await.expect("the answers are due") })
+}
+
+/// A string as MQTT's packets hold it.
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// A packet of less than 16 KiB around its body.
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    [&[first, (body.len() & 0x7F) as u8 | 0x80, (body.len() >> 7) as u8][..], body].concat()
+}
+
+/// Publishes one event over MQTT 5 at QoS 1, and waits for its acknowledgement.
+fn over_mqtt(address: &str, topic: &str, traceparent: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let hello = [text("MQTT"), vec![5, 2, 0, 60, 0], text("traced")].concat();
+    stream.write_all(&packet(0x10, &hello)).unwrap();
+    let said = [vec![0x26], text("traceparent"), text(traceparent)].concat();
+    let event = event(1).to_string();
+    let publish = [text(topic), vec![0, 9, said.len() as u8], said, event.into_bytes()].concat();
+    stream.write_all(&packet(0x32, &publish)).unwrap();
+    let mut heard = Vec::new();
+    // CONNACK, then PUBACK: first byte, length, body.
+    for first in [0x20, 0x40] {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).unwrap();
+        heard = vec![0; usize::from(head[1])];
+        stream.read_exact(&mut heard).unwrap();
+        assert_eq!(head[0], first, "{heard:?}");
+    }
+    assert_eq!((&heard[..2], heard.get(2).copied().unwrap_or(0)), (&[0, 9][..], 0), "{heard:?}");
+}
+
+/// The span of the message of this trace, and that of its append.
+fn heard_and_sent<'a>(spans: &'a [Spanned], trace: &str) -> Option<(&'a Spanned, &'a Spanned)> {
+    let of = |begin: &str| spans.iter().find(|s| s.trace == trace && s.name.starts_with(begin));
+    Some((of("receive ")?, of("send events")?))
+}
+
+/// Whether the coalescer has worked on what was sent, and said so.
+fn is_folded(spans: &[Spanned], trace: &str) -> bool {
+    let Some((_, sent)) = heard_and_sent(spans, trace) else { return false };
+    let link = (trace.to_owned(), sent.id.clone());
+    spans.iter().any(|span| span.name == "process events" && span.links.contains(&link))
+}
+
+#[test]
+fn a_batch_of_a_web_socket_and_a_message_of_mqtt_are_traced_as_a_request_is() {
+    let collector = Collector::start();
+    let dir = tempfile::tempdir().unwrap();
+    let site = traced(&collector.endpoint, Site::at("messages", "127.0.0.1:1", "127.0.0.1:1"))
+        .set("local.partitions=1")
+        .set("ingest.mqtt.listen=127.0.0.1:0");
+    let mut machine = site.start_in(dir.path());
+    let address = machine.address();
+    let mqtt = machine.wait_for_line("where MQTT is served", |line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "ingest serves MQTT").then(|| line["address"].as_str().unwrap().to_owned())
+    });
+    let [batch, message, refused, unrecorded] = ["a", "b", "c", "d"].map(|digit| digit.repeat(32));
+    let of_stream = |seq| {
+        let mut event = event(seq);
+        event["stream_id"] = "dev/1".into();
+        event
+    };
+    let batches = [
+        json!({ "id": 1, "events": [of_stream(1)] }),
+        json!({ "id": 2, "events": [of_stream(2)], "traceparent": parent(&unrecorded, "00") }),
+        json!({ "id": 3, "events": [of_stream(3)], "traceparent": parent(&batch, "01") }),
+        json!({ "id": 4, "events": [{ "ts": 1 }], "traceparent": parent(&refused, "01") }),
+    ];
+    assert_eq!(over_web_socket(&address, &batches), ["ack", "ack", "ack", "refusal"]);
+    over_mqtt(&mqtt, "streams/dev/2/events", &parent(&unrecorded, "00"));
+    over_mqtt(&mqtt, "streams/dev/3/events", &parent(&message, "01"));
+    machine.until("both are traced into the coalescer", |_| {
+        let spans = collector.spans();
+        is_folded(&spans, &batch) && is_folded(&spans, &message)
+    });
+    assert_eq!(machine.terminate(), Some(0));
+
+    let spans = collector.spans();
+    for (trace, name, protocol) in
+        [(&batch, "receive /v1/ws", "websocket"), (&message, "receive streams/{stream_id}/events", "mqtt")]
+    {
+        let (heard, sent) = heard_and_sent(&spans, trace).unwrap();
+        let seen = (heard.name.as_str(), heard.protocol.as_str(), heard.error.as_str());
+        assert_eq!(seen, (name, protocol, ""));
+        assert_eq!((heard.parent.as_str(), &sent.parent), (CLIENT, &heard.id));
+    }
+    let why =
+        one(&spans.iter().filter(|s| s.trace == refused).cloned().collect::<Vec<_>>(), "receive /v1/ws")
+            .error
+            .clone();
+    assert_eq!(why, "events-refused");
+    let known = [&batch, &message, &refused];
+    assert!(spans.iter().all(|span| known.contains(&&span.trace)), "{spans:#?}");
+    assert_eq!(spans.iter().filter(|span| span.name.starts_with("receive ")).count(), 3, "{spans:#?}");
 }

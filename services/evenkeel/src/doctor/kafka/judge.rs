@@ -16,7 +16,7 @@ const MIN_IN_SYNC: &str = "min.insync.replicas";
 /// What a service needs of a topic; `None` = `clock`.
 type Need = (Part, Option<Topic>, Right);
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 21] = [
     (Part::Ingest, Some(Topic::Events), Right::Write),
     (Part::Ingest, None, Right::Write),
     (Part::Coalescer, Some(Topic::Events), Right::Read),
@@ -29,9 +29,15 @@ const NEEDS: [Need; 15] = [
     (Part::Coalescer, Some(Topic::Frames), Right::Write),
     (Part::Sink, Some(Topic::Windows), Right::Read),
     (Part::Sink, Some(Topic::Dlq), Right::Write),
+    (Part::Sink, Some(Topic::Scores), Right::Read),
     (Part::Gateway, Some(Topic::Frames), Right::Read),
     (Part::Gateway, Some(Topic::Alerts), Right::Read),
     (Part::Gateway, Some(Topic::Interest), Right::Write),
+    (Part::Scorer, Some(Topic::Windows), Right::Read),
+    (Part::Scorer, Some(Topic::Scores), Right::Read),
+    (Part::Scorer, Some(Topic::Scores), Right::Write),
+    (Part::Scorer, Some(Topic::Alerts), Right::Read),
+    (Part::Scorer, Some(Topic::Alerts), Right::Write),
 ];
 
 /// Judges what was seen.
@@ -156,7 +162,11 @@ fn judge_rights(cluster: &Cluster, survey: &Survey, findings: &mut Vec<Finding>)
         findings.push(Finding::Cluster(OfCluster::RightsUnknown));
         known.retain(|(_, facts)| facts.rights.is_some());
     }
-    for (part, of, right) in NEEDS.iter().filter(|(part, ..)| cluster.parts.contains(part)) {
+    let needed = NEEDS.iter().filter(|(part, topic, _)| {
+        let unread = (*part, *topic) == (Part::Sink, Some(Topic::Scores)) && !cluster.stores_scores;
+        cluster.parts.contains(part) && !unread
+    });
+    for (part, of, right) in needed {
         let Some((topic, facts)) = known.iter().find(|(topic, _)| topic.topic == *of) else { continue };
         let rights = facts.rights.unwrap_or_default();
         let has = match right {

@@ -35,7 +35,15 @@ fn healthy() -> Cluster {
         clock: Some(Ok(ClockReading { asked_ms: NOW, heard_ms: NOW + 20, server_ms: NOW + 10 })),
     };
     let (survey, parts) = (Ok(survey), Part::ALL.to_vec());
-    Cluster { survey, spec, asks_kip_848: true, gateway_partition: 0, slack_ms: 60_000, parts }
+    Cluster {
+        survey,
+        spec,
+        asks_kip_848: true,
+        gateway_partition: 0,
+        stores_scores: true,
+        slack_ms: 60_000,
+        parts,
+    }
 }
 
 fn survey(cluster: &mut Cluster) -> &mut Survey {
@@ -161,6 +169,31 @@ fn a_lack_of_rights_names_who_needs_what() {
         whys[0].starts_with("ingest needs Write") && whys[1].starts_with("coalescer needs Read"),
         "{whys:?}"
     );
+}
+
+#[test]
+fn the_scorer_reads_back_what_it_writes_and_the_sink_reads_scores_where_it_stores_them() {
+    let whys = |cluster: &Cluster| told(cluster).into_iter().map(|told| told.why).collect::<Vec<_>>();
+    let mut cluster = healthy();
+    for topic in [Topic::Windows, Topic::Scores, Topic::Alerts] {
+        facts(&mut cluster, topic).rights = Some(TopicRights::default());
+    }
+    cluster.parts = vec![Part::Scorer];
+    let found = whys(&cluster);
+    let wanted = ["Read", "Read", "Write", "Read", "Write"];
+    assert_eq!(found.len(), wanted.len(), "{found:?}");
+    for (why, right) in found.iter().zip(wanted) {
+        assert!(why.starts_with(&format!("scorer needs {right} here")), "{found:?}");
+    }
+    let places: Vec<String> = told(&cluster).into_iter().map(|told| told.place).collect();
+    let [windows, scores, alerts] = ["windows", "scores", "alerts"].map(|topic| format!("topic ek.{topic}"));
+    assert_eq!(places, [&windows, &scores, &scores, &alerts, &alerts].map(String::clone));
+    // The gateway only reads alerts; who has no scores to store need not read them.
+    facts(&mut cluster, Topic::Windows).rights = Some(TopicRights { read: true, write: true });
+    cluster.parts = vec![Part::Sink];
+    assert!(whys(&cluster)[0].starts_with("sink needs Read"), "{:?}", whys(&cluster));
+    cluster.stores_scores = false;
+    assert_eq!(whys(&cluster), Vec::<String>::new());
 }
 
 #[test]
