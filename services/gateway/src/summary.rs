@@ -204,9 +204,14 @@ async fn ask(address: SocketAddr, uri: &Uri) -> Result<String, String> {
             Limited::new(response.into_body(), TEXT_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
         String::from_utf8(body.to_bytes().to_vec()).map_err(|e| e.to_string())
     };
+    tokio::pin!(asking);
     tokio::select! {
-        answer = asking => answer,
-        ended = connection => Err(ended.err().map_or("closed".to_owned(), |e| e.to_string())),
+        answer = &mut asking => answer,
+        ended = connection => match ended {
+            // Who closes behind its answer has answered.
+            Ok(()) => asking.await,
+            Err(error) => Err(error.to_string()),
+        },
     }
 }
 
