@@ -23,7 +23,7 @@ crate::metrics! {
         "Streams times window sizes that are remembered.";
     gauge SERIES_LIMIT "evenkeel.scorer.series.limit" "{series}" []
         "How many may be, over the partitions held.";
-    gauge DRIFT "evenkeel.scorer.drift" "1" ["feature"]
+    gauge DRIFT "evenkeel.scorer.drift" "{index}" ["feature"]
         "Population stability index of a feature against the training profile; of several workers the largest.";
     counter RELOADS "evenkeel.scorer.reloads" "{reload}" ["outcome"]
         "New versions of a model, by outcome: loaded, refused.";
