@@ -204,11 +204,14 @@ async fn ask(address: SocketAddr, uri: &Uri) -> Result<String, String> {
             Limited::new(response.into_body(), TEXT_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
         String::from_utf8(body.to_bytes().to_vec()).map_err(|e| e.to_string())
     };
-    let mut asking = std::pin::pin!(asking);
+    tokio::pin!(asking);
     tokio::select! {
         answer = &mut asking => answer,
-        // What came before the end is still handed over; without it, this fails.
-        _ = connection => asking.await,
+        ended = connection => match ended {
+            // Who closes behind its answer has answered.
+            Ok(()) => asking.await,
+            Err(error) => Err(error.to_string()),
+        },
     }
 }
 

@@ -23,8 +23,8 @@ crate::metrics! {
         "Streams times window sizes that are remembered.";
     gauge SERIES_LIMIT "evenkeel.scorer.series.limit" "{series}" []
         "How many may be, over the partitions held.";
-    gauge DRIFT "evenkeel.scorer.drift" "1" ["feature"]
-        "Population stability index of a feature against the training profile.";
+    gauge DRIFT "evenkeel.scorer.drift" "{index}" ["feature"]
+        "Population stability index of a feature against the training profile; of several workers the largest.";
     counter RELOADS "evenkeel.scorer.reloads" "{reload}" ["outcome"]
         "New versions of a model, by outcome: loaded, refused.";
     counter COMMITS "evenkeel.scorer.commits" "{commit}" ["outcome"]
@@ -32,5 +32,5 @@ crate::metrics! {
     gauge PARTITIONS "evenkeel.scorer.partitions" "{partition}" ["state"]
         "Partitions held, by state: live, recovering.";
     gauge CONSUMER_LAG "evenkeel.scorer.consumer.lag" "{record}" ["topic"]
-        "Records in the log that were not consumed yet, sum over the partitions held.";
+        "Records in the log that were not consumed yet, sum over the partitions held, as far as fetches have told.";
 }

@@ -30,6 +30,8 @@ impl<'a> Metric<'a> {
         let unit = match self.unit {
             "s" => "_seconds",
             "By" => "_bytes",
+            // A unit in braces is a remark; of any other the exporter makes a word of its own.
+            other if !other.starts_with('{') => panic!("{}: the unit {other} is not known here", self.name),
             _ => "",
         };
         let total = if self.kind == "counter" { "_total" } else { "" };
