@@ -88,7 +88,7 @@ impl Spool {
     }
 
     /// Takes the room up to `needed`, and for a long stream some ahead: a file system that is asked for much at once
-    /// writes it with a third less work.
+    /// writes it with less work.
     fn allocate(&self, needed: u64, allocated: &mut Allocated, len: usize) -> Result<(), SpillError> {
         let more = needed - allocated.end;
         let available_bytes =
