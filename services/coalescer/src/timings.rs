@@ -1,9 +1,9 @@
 //! How long the log takes: a recovery's steps, a transaction. Clocks are the loop's, not the driver's.
 
 use evenkeel_model::Topic;
-use evenkeel_seam::{LogAction, LogInput};
+use evenkeel_seam::{LogAction, LogInput, TxnResult};
 use evenkeel_telemetry::names::coalescer as names;
-use evenkeel_telemetry::{Emitter, Histogram};
+use evenkeel_telemetry::{Counter, Emitter, Histogram};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use std::time::Instant;
 pub(crate) struct Timings {
     emitter: Emitter,
     commits: Histogram,
+    committed: Counter,
     reads: BTreeMap<(u32, Topic), Instant>,
     commit: Option<Instant>,
 }
@@ -19,7 +20,8 @@ pub(crate) struct Timings {
 impl Timings {
     pub(crate) fn new(emitter: Emitter) -> Self {
         let commits = emitter.metrics().histogram(&names::COMMIT_DURATION, []);
-        Self { emitter, commits, reads: BTreeMap::new(), commit: None }
+        let committed = emitter.metrics().counter(&names::COMMITS, ["committed"]);
+        Self { emitter, commits, committed, reads: BTreeMap::new(), commit: None }
     }
 
     /// Something is asked.
@@ -44,10 +46,12 @@ impl Timings {
                     steps.record_duration(since.elapsed());
                 }
             }
-            LogInput::TxnDone { .. } => {
+            LogInput::TxnDone { result, .. } => {
                 if let Some(since) = self.commit.take() {
                     self.commits.record_duration(since.elapsed());
                 }
+                // What was aborted is counted with its event.
+                self.committed.add(u64::from(matches!(result, TxnResult::Committed(_))));
             }
             LogInput::Assigned { partition, .. } => self.reads.retain(|(of, _), _| of != partition),
             _ => {}
@@ -58,7 +62,7 @@ impl Timings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_seam::{Commit, Outputs, TxnResult};
+    use evenkeel_seam::{Commit, Outputs};
     use evenkeel_telemetry::Metrics;
 
     #[test]
@@ -88,6 +92,7 @@ mod tests {
             "evenkeel_coalescer_recovery_duration_seconds_count{step=\"marks\"} 1",
             "evenkeel_coalescer_recovery_duration_seconds_count{step=\"windows\"} 1",
             "evenkeel_coalescer_commit_duration_seconds_count 1",
+            "evenkeel_coalescer_commits_total{outcome=\"committed\"} 2",
         ] {
             assert!(text.lines().any(|of| of == line), "{line} in\n{text}");
         }
