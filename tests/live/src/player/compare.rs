@@ -2,9 +2,9 @@
 //!
 //! Compared: which events each window admitted; how many events were consumed and refused, by reason; and, to
 //! the bit, every row that the log alone closed in both worlds, as long as no fact (silence, age, memory) had
-//! closed a window of its series before and no event of its stream is undetermined. Left out of rows: arrivals, and max_ts, which is the stream's at
-//! sending. Undetermined, and counted: events so close to max-future or max-age that the real delay decides, and
-//! streams without seq of which something had to be sent twice.
+//! closed a window of its series before, and no event of its stream is undetermined. Left out of rows: arrivals,
+//! and max_ts, which is the stream's at sending. Undetermined, and counted: events so close to max-future or
+//! max-age that the real delay decides, and streams without seq of which something had to be sent twice.
 
 use super::Played;
 use evenkeel_model::{ClosedBy, DropReason, WindowRow};
