@@ -21,4 +21,6 @@ pub use meta::{CommitMeta, Ledger, MetaError, SizeLedger};
 pub use outputs::{OutRecord, Outputs};
 pub use rows::{RowAction, RowKey, RowResult, Rows};
 pub use scorer_meta::ScorerMeta;
-pub use worker::{Commit, Header, LogAction, LogInput, Position, RecordRef, TxnResult, Worker, WorkerError};
+pub use worker::{
+    Commit, Header, LogAction, LogInput, Position, RecordRef, TxnResult, Worker, WorkerError, behind,
+};

@@ -18,6 +18,7 @@
 
 use crate::{CommitMeta, Outputs};
 use evenkeel_model::Topic;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A record header: name and bytes.
@@ -240,4 +241,24 @@ pub trait Worker {
 
     /// Leaves the group in good order (partitions were released before). Blocks for a bounded time.
     fn close(&mut self) -> Result<(), WorkerError>;
+}
+
+/// Records between `positions` and the `ends` that a [`Worker`] has heard of; a partition without a position is not
+/// counted.
+pub fn behind(ends: &[(u32, u64)], positions: &BTreeMap<u32, u64>) -> u64 {
+    let of = |(partition, end): &(u32, u64)| {
+        positions.get(partition).map_or(0, |position| end.saturating_sub(*position))
+    };
+    ends.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_held_and_not_consumed_is_behind() {
+        let positions = BTreeMap::from([(0, 5), (1, 9), (2, 4)]);
+        assert_eq!(behind(&[(0, 8), (1, 7), (3, 100)], &positions), 3);
+    }
 }

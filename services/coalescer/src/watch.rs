@@ -3,7 +3,7 @@
 use crate::driver::Driver;
 use crate::event::Event;
 use evenkeel_model::{ClosedBy, DropReason, Topic};
-use evenkeel_seam::{Ledger, SizeLedger};
+use evenkeel_seam::{Ledger, SizeLedger, behind};
 use evenkeel_telemetry::names::coalescer as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
 use evenkeel_window::{Counters, WatchCounters};
@@ -251,8 +251,6 @@ impl Watch {
             status.windows += windows as u64;
             status.pending += core.pending() as u64;
             status.watermark_lag_ms = status.watermark_lag_ms.max(core.watermark_lag_ms());
-            let end = ends.iter().find(|(of, _)| *of == partition).map_or(0, |(_, end)| *end);
-            status.lag += end.saturating_sub(core.position());
             status.used_bytes += core.used_bytes() as u64;
             status.allocated_bytes += core.allocated_bytes() as u64;
             let (watched, history_bytes) = core.watched();
@@ -271,6 +269,7 @@ impl Watch {
             export(&self.emitter, seen, core.ledger(), core.counters(), &mut status.rows);
             export_live(&self.emitter, &mut seen.live, core.watch_counters());
         }
+        status.lag = behind(ends, &status.positions);
         status.planned_bytes = driver.planned_bytes(status.streams, status.quiet_streams);
         self.gauges(&status);
         self.cell.set(status.clone());

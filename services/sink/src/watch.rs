@@ -2,6 +2,7 @@
 
 use crate::driver::{Driver, Event};
 use evenkeel_model::Topic;
+use evenkeel_seam::behind;
 use evenkeel_telemetry::names::sink as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
 use std::collections::{BTreeMap, HashMap};
@@ -187,11 +188,8 @@ impl Watch {
         self.status.quiet = driver.is_quiet();
         self.status.in_work = driver.in_work() as u64;
         self.status.positions = driver.positions().collect();
-        let behind = |(partition, end): &(u32, u64)| {
-            self.status.positions.get(partition).map_or(0, |position| end.saturating_sub(*position))
-        };
         let topic = [self.topic.as_str()];
-        self.share.count(&names::CONSUMER_LAG, topic, ends.iter().map(behind).sum());
+        self.share.count(&names::CONSUMER_LAG, topic, behind(ends, &self.status.positions));
         self.share.count(&names::INFLIGHT, topic, self.status.in_work);
         self.share.count(&names::LIMIT, topic, driver.in_flight_max() as u64);
         self.share.count(&names::PAUSED, topic, driver.paused_partitions() as u64);

@@ -4,6 +4,7 @@ use crate::live::driver::{Counts, Driver};
 use crate::live::event::Event;
 use crate::live::models::{ModelError, Role};
 use evenkeel_model::{AlertAction, Topic};
+use evenkeel_seam::behind;
 use evenkeel_telemetry::names::scorer as names;
 use evenkeel_telemetry::{Counter, Emitter, Histogram, Latest, Share, event};
 use std::collections::BTreeMap;
@@ -220,10 +221,7 @@ impl Watch {
         self.status.counts = now;
         self.status.standing = standing;
         self.status.positions = driver.positions().collect();
-        let behind = |(partition, end): &(u32, u64)| {
-            self.status.positions.get(partition).map_or(0, |position| end.saturating_sub(*position))
-        };
-        let lag = ends.iter().map(behind).sum();
+        let lag = behind(ends, &self.status.positions);
         self.share.count(&names::CONSUMER_LAG, [Topic::Windows.as_str()], lag);
         self.cell.set(self.status.clone());
     }
