@@ -15,9 +15,9 @@ def different(case, want, got):
 
 if __name__ == "__main__":
     worst = 0.0
-    for path in sorted(golden.CASES.glob("*.onnx")):
-        model, feeds, outputs = golden.read(path.stem)
-        answers = dict(golden.run(model, feeds))
+    for path in sorted([*golden.CASES.glob("*.onnx"), *golden.NETWORKS.glob("*.onnx")]):
+        model, feeds, outputs = golden.read(path.stem, path.parent)
+        answers = dict((golden.run_rows if path.parent == golden.NETWORKS else golden.run)(model, feeds))
         for output in outputs:
             gap = different(path.stem, output["rows"], answers[output["name"]])
             worst = max(worst, gap)

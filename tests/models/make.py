@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import golden
+import networks
 import rules
 import trained
 
@@ -13,3 +14,6 @@ if __name__ == "__main__":
     for name, model, feeds in [*rules.cases(), *trained.cases()]:
         if not wanted or name in wanted:
             golden.write(name, model, feeds)
+    for name, model, feeds in networks.cases():
+        if not wanted or name in wanted:
+            golden.write(name, model, feeds, golden.NETWORKS)

@@ -1,8 +1,8 @@
 //! ONNX models of scikit-learn, XGBoost and LightGBM exports, evaluated in columns.
 //!
 //! Owns: reading a model file ([`Model::load`]), the operators those exporters write, their evaluation over
-//! columns of rows ([`Model::run`]). Never: a file, a clock, a thread, a neural network's operators: what is
-//! not supported is refused at load, by name.
+//! columns of rows ([`Model::run`]). Never: a file, a clock, a thread, a neural network's operators
+//! (libs/neural): what is not supported is refused at load, by name.
 //!
 //! Everything about types and shapes is settled at load: each value of the graph is either a constant or has
 //! `[rows, …]` with a tail that is known then. So a run has few ways to fail, and none of them is a panic.
@@ -21,14 +21,14 @@ pub mod limits;
 mod model;
 mod ops;
 mod post;
-mod proto;
+pub mod proto;
 mod tree;
 
 pub use data::{Data, Texts};
 pub use error::{LoadError, RunError};
 pub use graph::supported_operators;
 pub use kind::Dtype;
-pub use model::{Column, InputSpec, Labels, Model, OutputSpec, Workspace};
+pub use model::{Column, InputSpec, Labels, Model, OutputSpec, Workspace, check_columns};
 
 /// Rows of a block: few enough that a block's columns stay in the processor's cache, enough to spread the cost
 /// of a step over them.

@@ -167,7 +167,7 @@ impl Model {
         work: &mut Workspace,
         into: &mut Vec<Data>,
     ) -> Result<(), RunError> {
-        self.check(columns, rows)?;
+        check_columns(&self.inputs, columns, rows)?;
         work.slots.resize_with(self.slots, Data::default);
         into.truncate(self.outputs.len());
         into.resize_with(self.outputs.len(), Data::default);
@@ -238,27 +238,6 @@ impl Model {
         Ok(())
     }
 
-    fn check(&self, columns: &[Column<'_>], rows: usize) -> Result<(), RunError> {
-        let want: usize = self.inputs.iter().map(|spec| spec.columns).sum();
-        if columns.len() != want {
-            return Err(RunError::Columns { got: columns.len(), want });
-        }
-        let mut given = columns.iter();
-        for spec in &self.inputs {
-            for (i, column) in given.by_ref().take(spec.columns).enumerate() {
-                if column.dtype() != spec.dtype {
-                    let (got, want) = (column.dtype(), spec.dtype);
-                    return Err(RunError::Type { input: spec.name.clone(), column: i, got, want });
-                }
-                if column.len() != rows {
-                    let got = column.len();
-                    return Err(RunError::Rows { input: spec.name.clone(), column: i, got, want: rows });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Steps whose outputs nobody reads go; outputs that nobody reads are not made.
     fn drop_unwanted(&mut self) {
         let mut wanted = vec![false; self.slots];
@@ -306,6 +285,28 @@ impl Column<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Whether columns are those that inputs take: as many, of the same types, each with `rows` cells.
+pub fn check_columns(inputs: &[InputSpec], columns: &[Column<'_>], rows: usize) -> Result<(), RunError> {
+    let want: usize = inputs.iter().map(|spec| spec.columns).sum();
+    if columns.len() != want {
+        return Err(RunError::Columns { got: columns.len(), want });
+    }
+    let mut given = columns.iter();
+    for spec in inputs {
+        for (i, column) in given.by_ref().take(spec.columns).enumerate() {
+            if column.dtype() != spec.dtype {
+                let (got, want) = (column.dtype(), spec.dtype);
+                return Err(RunError::Type { input: spec.name.clone(), column: i, got, want });
+            }
+            if column.len() != rows {
+                let got = column.len();
+                return Err(RunError::Rows { input: spec.name.clone(), column: i, got, want: rows });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for InputSpec {

@@ -3,8 +3,9 @@
 //! Columns are matched by name to the inputs. A model with one input of several columns takes those that its
 //! metadata property `features` or the configuration names, else all columns of numbers in the order of the file.
 
+use crate::engine::Engine;
 use crate::frame::{Frame, FrameColumn};
-use evenkeel_onnx::{Column, Data, Dtype, Model as Onnx, OutputSpec, RunError, Workspace};
+use evenkeel_onnx::{Column, Data, Dtype, OutputSpec, RunError, Workspace};
 
 /// The metadata property that names the columns of a model with one input: separated by commas, or a JSON list.
 const FEATURES: &str = "features";
@@ -95,7 +96,7 @@ pub struct Binding(Vec<usize>);
 /// A model and which of its numbers is the score.
 #[derive(Debug)]
 pub struct Bound {
-    model: Onnx,
+    model: Engine,
     wanted: Wanted,
     /// Column of the output.
     column: usize,
@@ -127,7 +128,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 impl Bound {
     /// Finds the score among the model's outputs.
-    pub fn new(model: Onnx, wanted: Wanted) -> Result<Self, BindError> {
+    pub fn new(model: Engine, wanted: Wanted) -> Result<Self, BindError> {
         let is_table = |spec: &&OutputSpec| matches!(spec.dtype, Dtype::F32 | Dtype::F64) && spec.columns > 0;
         let named = |spec: &OutputSpec| spec.name.to_ascii_lowercase().contains("prob");
         let outputs = model.outputs();
@@ -185,6 +186,11 @@ impl Bound {
             return Err(BindError::Width { input: input.to_owned(), want, got: names.len(), found });
         }
         Ok(names)
+    }
+
+    /// Who runs the model: own, tract or ort.
+    pub fn runtime(&self) -> &'static str {
+        self.model.name()
     }
 
     /// The names of the columns that the model takes, as far as it or the configuration names them: all but those of

@@ -1,4 +1,4 @@
-//! The models there are. Others (neural graphs, a foreign runtime) would be further arms of [`Model`].
+//! The models there are.
 
 use crate::bind::{BindError, Binding, Bound, Cells};
 use crate::frame::Frame;
@@ -7,7 +7,7 @@ use evenkeel_onnx::RunError;
 /// A model that scores rows of a frame.
 #[derive(Debug)]
 pub enum Model {
-    /// An ONNX model.
+    /// An ONNX model; who runs it is [`crate::Engine`]'s business.
     Onnx(Box<Bound>),
     /// For tests of the queue: every row takes the same time.
     Timed(Timed),
@@ -58,6 +58,14 @@ impl Model {
         match self {
             Self::Onnx(bound) => bound.bind(frame),
             Self::Timed(_) => Ok(Binding::default()),
+        }
+    }
+
+    /// Who runs it: own, tract or ort; a test's model: timed.
+    pub fn runtime(&self) -> &'static str {
+        match self {
+            Self::Onnx(bound) => bound.runtime(),
+            Self::Timed(_) => "timed",
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::live::LiveConfig;
 use crate::overrides::Overrides;
+use crate::runtime::{RuntimeChoice, RuntimeName};
 use evenkeel_chassis::units::Bytes;
 use evenkeel_scoring::{Policy, Wanted};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,10 @@ pub struct Config {
     pub mode: Mode,
     /// The ONNX model.
     pub model: PathBuf,
+    /// Who runs it.
+    pub runtime: RuntimeName,
+    /// The shared library of onnxruntime.
+    pub ort_library: PathBuf,
     /// The rows.
     pub input: PathBuf,
     /// Where the files go.
@@ -135,6 +140,11 @@ impl Plan {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.0
+    }
+
+    /// Who runs the model.
+    pub fn runtime(&self) -> RuntimeChoice {
+        RuntimeChoice { name: self.0.runtime, ort_library: self.0.ort_library.clone() }
     }
 
     /// What the user says about the model.

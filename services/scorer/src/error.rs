@@ -1,6 +1,6 @@
 //! Why a run of the scorer ends without its files, or without some of their rows.
 
-use evenkeel_onnx::LoadError;
+use crate::runtime::RuntimeError;
 use evenkeel_scoring::BindError;
 use std::path::PathBuf;
 
@@ -77,7 +77,7 @@ pub enum RunError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: LoadError,
+        source: RuntimeError,
     },
     /// Model and rows do not fit.
     #[error("{}: {source}", path.display())]

@@ -23,6 +23,7 @@ mod overrides;
 mod pool;
 mod profile;
 mod run;
+mod runtime;
 
 pub use config::{Config, DEFAULT_TOML, Mode, Plan, PlanError, SERVICE, TestMode};
 pub use error::{InputError, OutputError, RunError};
@@ -33,3 +34,4 @@ pub use overrides::{Overrides, read_overrides};
 pub use pool::{Pace, PoolError, Scored, score_through_queue};
 pub use profile::write_profile;
 pub use run::{Counted, Prepared, Progress, Summary, prepare, run};
+pub use runtime::{RuntimeChoice, RuntimeError, RuntimeName};

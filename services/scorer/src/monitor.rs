@@ -112,15 +112,15 @@ impl Monitor {
     /// A row arrives. Where the policy is to wait for room, this does. False once the run is given up.
     pub fn put(&self, mut job: Job) -> bool {
         let mut state = self.lock();
-        while let Offer::Full(refused) = state.queue.offer(job) {
+        while !state.given_up {
+            let Offer::Full(refused) = state.queue.offer(job) else {
+                wake(&mut state, &self.row, |state| &mut state.for_row);
+                return true;
+            };
             job = refused;
             state = self.wait(state, &self.room, |state| &mut state.for_room);
-            if state.given_up {
-                return false;
-            }
         }
-        wake(&mut state, &self.row, |state| &mut state.for_row);
-        !state.given_up
+        false
     }
 
     /// The next row; none once no more come, or the run is given up.
@@ -207,4 +207,24 @@ fn wake(state: &mut State, condvar: &Condvar, which: fn(&mut State) -> &mut Wait
         condvar.notify_one();
     }
     any
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    /// Who arrives after the run was given up finds nobody who would make room.
+    #[test]
+    fn nobody_waits_for_room_in_a_run_that_was_given_up() {
+        let monitor = Arc::new(Monitor::new(1, Policy::Block, Clock::Wall, 1));
+        assert!(monitor.put(Job { row: 0, arrived_us: 0 }));
+        monitor.give_up();
+        let (sender, put) = channel();
+        std::thread::spawn(move || sender.send(monitor.put(Job { row: 1, arrived_us: 0 })));
+        assert_eq!(put.recv_timeout(Duration::from_secs(60)), Ok(false));
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Mode};
 use crate::error::InputError;
+use crate::runtime::RuntimeName;
 use evenkeel_chassis::config::FILE_BYTES_MAX;
 use evenkeel_chassis::units::Bytes;
 use evenkeel_scoring::Policy;
@@ -17,6 +18,11 @@ pub struct Overrides {
     pub mode: Option<Mode>,
     /// The ONNX model.
     pub model: Option<PathBuf>,
+    /// Who runs it.
+    pub runtime: Option<RuntimeName>,
+    /// The shared library of onnxruntime.
+    #[serde(alias = "ort_library")]
+    pub ort_library: Option<PathBuf>,
     /// The rows.
     pub input: Option<PathBuf>,
     /// Where the files go.
@@ -63,7 +69,8 @@ pub fn read_overrides(path: &Path) -> Result<Overrides, InputError> {
     }
     let mut over: Overrides = serde_saphyr::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let base = path.parent().unwrap_or(Path::new(""));
-    for file in [&mut over.model, &mut over.input, &mut over.out].into_iter().flatten() {
+    for file in [&mut over.model, &mut over.ort_library, &mut over.input, &mut over.out].into_iter().flatten()
+    {
         *file = base.join(&*file);
     }
     Ok(over)
@@ -78,6 +85,8 @@ impl Overrides {
         }
         put(self.mode, &mut config.mode);
         put(self.model, &mut config.model);
+        put(self.runtime, &mut config.runtime);
+        put(self.ort_library, &mut config.ort_library);
         put(self.input, &mut config.input);
         put(self.out, &mut config.out);
         put(self.rows, &mut config.rows);
@@ -103,7 +112,13 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let strip = |p: Option<PathBuf>| p.map(|p| p.strip_prefix(dir.path()).unwrap_or(&p).to_owned());
         let read = read_overrides(&path).map_err(|e| e.to_string())?;
-        Ok(Overrides { model: strip(read.model), input: strip(read.input), out: strip(read.out), ..read })
+        Ok(Overrides {
+            model: strip(read.model),
+            ort_library: strip(read.ort_library),
+            input: strip(read.input),
+            out: strip(read.out),
+            ..read
+        })
     }
 
     #[test]
@@ -117,6 +132,10 @@ mod tests {
         assert_eq!(over.input_max.map(Bytes::bytes), Some(2_048));
         assert_eq!(over.features, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(read("\n"), Ok(Overrides::default()));
+        let over = read("runtime: ort\nort_library: lib/libonnxruntime.so\n").unwrap();
+        assert_eq!(over.runtime, Some(RuntimeName::Ort));
+        assert_eq!(over.ort_library, Some("lib/libonnxruntime.so".into()));
+        assert!(read("runtime: tensorflow\n").unwrap_err().contains("tensorflow"));
     }
 
     #[test]

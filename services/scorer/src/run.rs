@@ -4,7 +4,7 @@ use crate::config::{Mode, Plan};
 use crate::error::{InputError, RunError};
 use crate::input::read_rows;
 use crate::modes;
-use evenkeel_onnx::{Model as Onnx, limits};
+use evenkeel_onnx::limits;
 use evenkeel_scoring::{Binding, Bound, Frame, Model, Report, ScoreError};
 use std::io::Read;
 use std::path::Path;
@@ -50,6 +50,8 @@ pub struct Counted {
 pub struct Summary {
     /// Rows of the file.
     pub rows: usize,
+    /// Who ran the model: own, tract or ort.
+    pub runtime: &'static str,
     /// Each mode that ran.
     pub modes: Vec<(Mode, Counted)>,
     /// The figures of the asynchronous mode, if it ran.
@@ -94,8 +96,10 @@ fn read_model(path: &Path) -> Result<Vec<u8>, InputError> {
 pub fn prepare(plan: &Plan) -> Result<Prepared, RunError> {
     let config = plan.config();
     let bytes = read_model(&config.model)?;
-    let model =
-        Onnx::load(&bytes).map_err(|source| RunError::Model { path: config.model.clone(), source })?;
+    let model = plan
+        .runtime()
+        .load(&bytes)
+        .map_err(|source| RunError::Model { path: config.model.clone(), source })?;
     let bound = Bound::new(model, plan.wanted())
         .map_err(|source| RunError::Bind { path: config.model.clone(), source })?;
     let model = Model::Onnx(Box::new(bound));
@@ -112,7 +116,12 @@ pub fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Summary, RunError> {
     let config = plan.config();
-    let mut summary = Summary { rows: prepared.frame.rows, modes: Vec::new(), report: None };
+    let mut summary = Summary {
+        rows: prepared.frame.rows,
+        runtime: prepared.model.runtime(),
+        modes: Vec::new(),
+        report: None,
+    };
     if config.mode.includes(Mode::Batch) {
         summary.modes.push((Mode::Batch, modes::batch(prepared, config, progress)?));
     }

@@ -7,6 +7,7 @@ use evenkeel_model::{
     Alert, AlertAction, AlertSeverity, ClosedBy, FieldStats, Score, Topic, WindowRow, WindowSpan,
     partition_of,
 };
+use evenkeel_scorer::RuntimeChoice;
 use evenkeel_scorer::live::{Action, Driver, Event, Input, ModelFiles, Options, Source, Stop};
 use evenkeel_scoring::{AlertRule, Policy, Rule, ScoreAlert, Settings, Side, Wanted};
 use evenkeel_seam::Worker;
@@ -66,7 +67,13 @@ fn options(columns: &[String]) -> Options {
 fn driver() -> Driver {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/cases/linear_regression.onnx");
     let wanted = Wanted { features: COLUMNS.map(str::to_owned).into(), ..Wanted::default() };
-    let source = Source { path, name: "linear".into(), version: "1".into(), wanted };
+    let source = Source {
+        path,
+        name: "linear".into(),
+        version: "1".into(),
+        wanted,
+        runtime: RuntimeChoice::default(),
+    };
     let models = ModelFiles { primary: Some(source), ..ModelFiles::default() }.load().unwrap();
     Driver::new(options(&models.columns), models)
 }

@@ -15,46 +15,67 @@ impl From<WireError> for LoadError {
 pub struct Message<'a> {
     /// Domain (empty = the default one) and version.
     pub opsets: Vec<(&'a str, i64)>,
+    /// Key and value of each metadata property.
     pub metadata: Vec<(&'a str, &'a str)>,
+    /// The graph; a file without one is no model.
     pub graph: Option<Graph<'a>>,
 }
 
 /// `GraphProto`
 #[derive(Debug, Default)]
 pub struct Graph<'a> {
+    /// In the order of the file.
     pub nodes: Vec<Node<'a>>,
+    /// Constants by name.
     pub initializers: Vec<Tensor<'a>>,
+    /// What it takes; a name that is an initializer's too may be left out.
     pub inputs: Vec<Port<'a>>,
+    /// What it gives.
     pub outputs: Vec<Port<'a>>,
 }
 
 /// `NodeProto`
 #[derive(Debug, Default)]
 pub struct Node<'a> {
+    /// Its name; often empty.
     pub name: &'a str,
+    /// The operator.
     pub op: &'a str,
+    /// The operator's domain; empty = the default one.
     pub domain: &'a str,
+    /// Names of values; empty = left out.
     pub inputs: Vec<&'a str>,
+    /// Names of values; empty = nobody wants it.
     pub outputs: Vec<&'a str>,
+    /// Its attributes.
     pub attributes: Vec<Attribute<'a>>,
 }
 
 /// `AttributeProto`
 #[derive(Debug)]
 pub struct Attribute<'a> {
+    /// Its name.
     pub name: &'a str,
+    /// Its value.
     pub value: Value<'a>,
 }
 
 /// The one value of an attribute.
 #[derive(Debug)]
 pub enum Value<'a> {
+    /// `FLOAT`
     Float(f32),
+    /// `INT`
     Int(i64),
+    /// `STRING`; perhaps not UTF-8.
     Text(&'a [u8]),
+    /// `TENSOR`
     Tensor(Box<Tensor<'a>>),
+    /// `FLOATS`
     Floats(Vec<f32>),
+    /// `INTS`
     Ints(Vec<i64>),
+    /// `STRINGS`; perhaps not UTF-8.
     Texts(Vec<&'a [u8]>),
     /// A graph, a sparse tensor, a type: nothing here takes one.
     Other,
@@ -63,14 +84,21 @@ pub enum Value<'a> {
 /// `TensorProto`
 #[derive(Debug, Default)]
 pub struct Tensor<'a> {
+    /// Its name; empty in an attribute.
     pub name: &'a str,
+    /// Its dimensions, as the file says: perhaps negative, perhaps not those of its cells.
     pub dims: Vec<i64>,
+    /// The number of its type.
     pub dtype: i64,
+    /// The cells as bytes, little-endian; else they are in one of the lists below.
     pub raw: Option<&'a [u8]>,
+    /// `float_data`
     pub floats: Vec<f32>,
+    /// `double_data`
     pub doubles: Vec<f64>,
     /// `int32_data` and `int64_data`; bools too.
     pub ints: Vec<i64>,
+    /// `string_data`
     pub texts: Vec<&'a [u8]>,
     /// The cells are in another file.
     pub external: bool,
@@ -79,7 +107,9 @@ pub struct Tensor<'a> {
 /// `ValueInfoProto`
 #[derive(Debug, Default)]
 pub struct Port<'a> {
+    /// Its name.
     pub name: &'a str,
+    /// Its type.
     pub kind: TypeName,
 }
 
@@ -107,6 +137,7 @@ fn push<T>(list: &mut Vec<T>, item: T, what: &'static str, max: usize) -> Result
 }
 
 impl<'a> Message<'a> {
+    /// Reads a file; nothing of it is judged but that it is ONNX and within the limits of [`crate::limits`].
     pub fn read(file: &'a [u8]) -> Result<Self, LoadError> {
         let (mut fields, mut message) = (Fields::new(file), Self::default());
         while let Some((number, field)) = fields.next_field()? {

@@ -1,11 +1,12 @@
 //! Models bound to the columns of a frame.
 
-use evenkeel_onnx::Model as Onnx;
-use evenkeel_scoring::{BindError, Bound, Frame, FrameColumn, Memory, Model, ScoreError, Wanted};
+use evenkeel_scoring::{
+    BindError, Bound, Engine, Frame, FrameColumn, Memory, Model, Runtime, ScoreError, Wanted,
+};
 
 fn bound(name: &str, wanted: Wanted) -> Result<Model, BindError> {
     let path = format!("{}/../../tests/models/cases/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
-    let model = Onnx::load(&std::fs::read(path).unwrap()).unwrap();
+    let model = Engine::load(&std::fs::read(path).unwrap(), &Runtime::Auto).unwrap();
     Ok(Model::Onnx(Box::new(Bound::new(model, wanted)?)))
 }
 

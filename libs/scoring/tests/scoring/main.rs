@@ -3,4 +3,5 @@
 
 mod bound;
 mod core;
+mod engine;
 mod reference;

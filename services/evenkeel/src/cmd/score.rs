@@ -7,7 +7,9 @@ use crate::progress::Progress as Bar;
 use clap::ValueEnum;
 use evenkeel_chassis::config::Sources;
 use evenkeel_chassis::exit::Exit;
-use evenkeel_scorer::{self as scorer, Config, Counted, Mode, Overrides, Plan, Summary, TestMode};
+use evenkeel_scorer::{
+    self as scorer, Config, Counted, Mode, Overrides, Plan, RuntimeName, Summary, TestMode,
+};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -33,6 +35,12 @@ pub struct Args {
     /// The ONNX model
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Who runs it: our own evaluator, tract (neural networks), onnxruntime [default: auto = own, else tract]
+    #[arg(long, value_enum)]
+    runtime: Option<RuntimeArg>,
+    /// The shared library of onnxruntime, for --runtime ort
+    #[arg(long, value_name = "FILE")]
+    ort_library: Option<PathBuf>,
     /// The rows: CSV or Parquet
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -84,6 +92,14 @@ enum ModeName {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum RuntimeArg {
+    Auto,
+    Own,
+    Tract,
+    Ort,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum PolicyName {
     DropNew,
     DropOldest,
@@ -100,6 +116,13 @@ impl Args {
                 ModeName::Both => Mode::Both,
             }),
             model: self.model.clone(),
+            runtime: self.runtime.map(|runtime| match runtime {
+                RuntimeArg::Auto => RuntimeName::Auto,
+                RuntimeArg::Own => RuntimeName::Own,
+                RuntimeArg::Tract => RuntimeName::Tract,
+                RuntimeArg::Ort => RuntimeName::Ort,
+            }),
+            ort_library: self.ort_library.clone(),
             input: self.input.clone(),
             out: self.out.clone(),
             rows: self.rows,
@@ -203,6 +226,7 @@ fn as_json(summary: &Summary, out: &str, seconds: f64) -> Value {
     });
     json!({
         "rows": summary.rows,
+        "runtime": summary.runtime,
         "modes": modes.collect::<serde_json::Map<_, _>>(),
         "streaming_metrics": summary.report,
         "out": out,
@@ -211,7 +235,8 @@ fn as_json(summary: &Summary, out: &str, seconds: f64) -> Value {
 }
 
 fn as_text(summary: &Summary, out: &str, seconds: f64) -> String {
-    let mut text = format!("rows          {}\n", count(summary.rows as u64));
+    let mut text =
+        format!("rows          {}\nruntime       {}\n", count(summary.rows as u64), summary.runtime);
     for (mode, counted) in &summary.modes {
         let _ = writeln!(
             text,
@@ -246,6 +271,7 @@ mod tests {
         let report = Report::new(1, 0, vec![1.0, 2.0, 3.0], (2, 32, 5.0));
         Summary {
             rows: 2_000,
+            runtime: "own",
             modes: vec![(Mode::Batch, counted), (Mode::AsyncStream, Counted::default())],
             report: Some(report),
         }
@@ -253,7 +279,7 @@ mod tests {
 
     #[test]
     fn for_people() {
-        let want = "rows          2,000\nbatch         63 scored, 1 errors\nasync_stream  0 scored, 0 errors\n\
+        let want = "rows          2,000\nruntime       own\nbatch         63 scored, 1 errors\nasync_stream  0 scored, 0 errors\n\
                     queue         1 of 4 dropped (25.0 %); latency p50 2.00 ms, p95 2.90 ms\n\
                     time          0.25 s; files in artifacts\n";
         assert_eq!(as_text(&summary(), "artifacts", 0.25), want);
@@ -265,5 +291,6 @@ mod tests {
         assert_eq!(value["modes"]["batch"], json!({"scored": 63, "errors": 1}));
         assert_eq!(value["streaming_metrics"]["drop_rate"], 0.25);
         assert_eq!((&value["rows"], &value["out"]), (&json!(2_000), &json!("artifacts")));
+        assert_eq!(value["runtime"], "own");
     }
 }

@@ -31,7 +31,7 @@ fn refused(case: &Case, more: &[&str]) -> (Option<i32>, String) {
 fn the_sample_is_scored_by_one_command() {
     let case = Case::new();
     let summary = summary(&score(&case, &[], &[]));
-    assert_eq!(summary["modes"]["batch"]["scored"], 200);
+    assert_eq!((&summary["modes"]["batch"]["scored"], &summary["runtime"]), (&200.into(), &"own".into()));
     assert_eq!(summary["streaming_metrics"]["produced"], 64);
     assert_eq!(
         (&summary["streaming_metrics"]["jitter_ms"], &summary["out"]),
@@ -73,6 +73,8 @@ fn each_kind_of_trouble_has_its_exit_code_and_names_the_remedy() {
         (&["--model", "none.onnx"], 2, "none.onnx: cannot be read"),
         (&["--model", &sample("bowls.csv")], 4, "not an ONNX model"),
         (&["--input", &sample("config.yaml")], 4, "config.yaml"),
+        (&["--runtime", "tract"], 4, "is none of float, double, int32, int64, bool"),
+        (&["--runtime", "ort"], 4, "runtime is ort"),
         (&["--positive-class", "cat"], 4, "the model has no class \"cat\"; it has 0, 1"),
         (&["--out", "/dev/null/out"], 5, "cannot be written"),
     ] {

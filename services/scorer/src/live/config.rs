@@ -2,6 +2,7 @@
 
 use crate::live::driver::Options;
 use crate::live::models::{ModelFiles, Source};
+use crate::runtime::{RuntimeChoice, RuntimeName};
 use evenkeel_chassis::units::{Ms, PositiveBytes, PositiveMs};
 use evenkeel_model::AlertSeverity;
 use evenkeel_scoring::{
@@ -45,6 +46,10 @@ pub struct LiveConfig {
     pub model_version: String,
     /// A model that runs along.
     pub shadow: PathBuf,
+    /// Who runs the models.
+    pub runtime: RuntimeName,
+    /// The shared library of onnxruntime.
+    pub ort_library: PathBuf,
     /// How often the files are looked at.
     pub reload: Ms,
     /// What the model was trained on.
@@ -227,11 +232,13 @@ impl LiveConfig {
     pub fn model_files(&self) -> ModelFiles {
         let given = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
         let wanted = Wanted { features: self.features.clone(), positive_class: self.positive_class.clone() };
+        let runtime = RuntimeChoice { name: self.runtime, ort_library: self.ort_library.clone() };
         let source = |path, name: &str, version: &str| Source {
             path,
             name: name.to_owned(),
             version: version.to_owned(),
             wanted: wanted.clone(),
+            runtime: runtime.clone(),
         };
         ModelFiles {
             primary: given(&self.model).map(|path| source(path, &self.model_name, &self.model_version)),

@@ -3,7 +3,8 @@
 //! Owns: reading the files. Never: a row. A new version is taken when it can be loaded and takes columns that are
 //! remembered; else the old one goes on.
 
-use evenkeel_onnx::{LoadError, Model as Onnx, limits};
+use crate::runtime::{RuntimeChoice, RuntimeError};
+use evenkeel_onnx::limits;
 use evenkeel_scoring::{BindError, Binding, Bound, Frame, FrameColumn, Model, Profile, ProfileError, Wanted};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Source {
     pub version: String,
     /// What the user says about it.
     pub wanted: Wanted,
+    /// Who runs it.
+    pub runtime: RuntimeChoice,
 }
 
 /// A model that fits the columns.
@@ -75,7 +78,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: LoadError,
+        source: RuntimeError,
     },
     /// It does not fit.
     #[error("{}: {source}", path.display())]
@@ -119,7 +122,7 @@ impl Source {
     pub fn load(&self) -> Result<Unfitted, ModelError> {
         let bytes = read(&self.path, limits::MODEL_BYTES_MAX as u64)?;
         let path = || self.path.clone();
-        let model = Onnx::load(&bytes).map_err(|source| ModelError::Load { path: path(), source })?;
+        let model = self.runtime.load(&bytes).map_err(|source| ModelError::Load { path: path(), source })?;
         let bound = Bound::new(model, self.wanted.clone())
             .map_err(|source| ModelError::Bind { path: path(), source })?;
         let stem = || self.path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
@@ -258,4 +261,94 @@ fn cut(mut name: String) -> String {
     }
     name.truncate(end);
     if name.is_empty() { "model".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SIX: [&str; 6] = ["v.mean", "v.max", "v.min", "v.mean@1", "gap_ms", "missing"];
+
+    fn model(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/models").join(name)
+    }
+
+    fn source(path: PathBuf, features: &[&str]) -> Source {
+        let features = features.iter().map(|&name| name.to_owned()).collect();
+        let wanted = Wanted { features, ..Wanted::default() };
+        let (name, version) = (String::new(), String::new());
+        Source { path, name, version, wanted, runtime: RuntimeChoice::default() }
+    }
+
+    /// Puts a file in the model's place, written `at` seconds after another.
+    fn put(path: &Path, content: &[u8], at: u64) {
+        std::fs::write(path, content).unwrap();
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + at);
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(written).unwrap();
+    }
+
+    fn look(reloader: &mut Reloader) -> Vec<Result<String, String>> {
+        let mut said = Vec::new();
+        reloader.look(&mut |role, outcome| {
+            assert_eq!(role, Role::Primary);
+            said.push(outcome.map(|loaded| loaded.version).map_err(|error| error.to_string()));
+        });
+        said
+    }
+
+    #[test]
+    fn a_file_that_changes_is_loaded_and_one_that_does_not_fit_is_refused_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bowls.onnx");
+        let read = |name| std::fs::read(model(name)).unwrap();
+        put(&path, &read("cases/linear_regression.onnx"), 0);
+        let files = ModelFiles { primary: Some(source(path.clone(), &SIX)), ..ModelFiles::default() };
+        let models = files.load().unwrap();
+        let first = models.primary.unwrap();
+        assert_eq!(
+            (first.name.as_str(), first.version.len(), models.columns.as_slice()),
+            ("bowls", 16, &SIX.map(str::to_owned)[..])
+        );
+        let mut reloader = Reloader::new(&files, &models.columns);
+        assert!(look(&mut reloader).is_empty());
+        put(&path, &read("networks/dense.onnx"), 1); // a network in the place of a regression
+        let second = look(&mut reloader).remove(0).unwrap();
+        assert_ne!(second, first.version);
+        assert!(look(&mut reloader).is_empty(), "it is loaded once");
+        put(&path, b"half a file", 2);
+        let refused = look(&mut reloader).remove(0).unwrap_err();
+        assert!(refused.contains("bowls.onnx: not an ONNX model"), "{refused}");
+        assert!(look(&mut reloader).is_empty(), "it is told once");
+        put(&path, &read("sample/bowls.onnx"), 3);
+        let refused = look(&mut reloader).remove(0).unwrap_err();
+        assert!(
+            refused.contains("no column \"weight_mean\"") || refused.contains("no column \"room\""),
+            "{refused}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(look(&mut reloader).is_empty(), "a file that is gone keeps its model");
+        put(&path, &read("cases/linear_regression.onnx"), 4);
+        assert_eq!(look(&mut reloader), [Ok(first.version)]);
+    }
+
+    #[test]
+    fn models_share_their_columns_and_a_network_names_its_own() {
+        let files = ModelFiles {
+            primary: Some(source(model("networks/convolution.onnx"), &[])),
+            shadow: Some(source(
+                model("cases/linear_regression.onnx"),
+                &["weight.mean", "v.max", "v.min", "ph.mean", "gap_ms", "missing"],
+            )),
+            profile: None,
+        };
+        let models = files.load().unwrap();
+        assert_eq!((models.columns.len(), models.columns[0].as_str()), (52, "weight.mean@15"));
+        assert_eq!(models.columns[48..], ["v.max", "v.min", "gap_ms", "missing"]);
+        assert!(models.primary.is_some() && models.shadow.is_some());
+        let unnamed =
+            ModelFiles { primary: Some(source(model("networks/lstm.onnx"), &[])), ..ModelFiles::default() };
+        let error = unnamed.load().unwrap_err().to_string();
+        assert!(error.contains("lstm.onnx: it does not say which features its columns are"), "{error}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What cannot be scored or written: a clear error each, and no file that looks complete.
 
 use crate::case::{Case, models, names};
-use evenkeel_scorer::{Mode, RunError};
+use evenkeel_scorer::{Mode, RunError, RuntimeName};
 
 /// The error of a run that must not leave a file, without the directory's name.
 fn refused(case: &Case) -> String {
@@ -23,6 +23,40 @@ fn a_bad_model_says_what_is_wrong_with_it() {
     assert!(refused(&case).contains("fetch the file again if it was cut off"));
     case.config.model = models().join("cases/logistic_three.onnx");
     assert!(refused(&case).contains("the model tells low, mid, top apart"));
+}
+
+/// Renames an operator in place: the new name has the length of the old one.
+fn renamed(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = std::fs::read(models().join(name)).unwrap();
+    let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+    bytes
+}
+
+#[test]
+fn an_operator_that_nobody_has_is_named_with_what_each_runtime_says() {
+    let mut case = Case::new();
+    case.config.model = case.path("model.onnx");
+    std::fs::write(
+        &case.config.model,
+        renamed("networks/convolution.onnx", b"\x22\x04Conv", b"\x22\x04Cony"),
+    )
+    .unwrap();
+    let error = refused(&case);
+    assert!(error.starts_with("DIR/model.onnx: input \"x\": its shape must be [rows, columns]"), "{error}");
+    assert!(
+        error.contains("Nor can it be run as a neural network: operator Cony of node making \"v0_0\""),
+        "{error}"
+    );
+    std::fs::write(&case.config.model, renamed("cases/pca.onnx", b"\x22\x06MatMul", b"\x22\x06Einsum"))
+        .unwrap();
+    let error = refused(&case);
+    assert!(error.starts_with("DIR/model.onnx: operator Einsum of node "), "{error}");
+    assert!(error.contains("Nor can it be run as a neural network: operator Einsum of node "), "{error}");
+    case.config.runtime = RuntimeName::Own;
+    assert!(!refused(&case).contains("Nor can it be run"));
+    case.config.runtime = RuntimeName::Tract;
+    assert!(refused(&case).contains("of neural networks these are: Abs, Add, "));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the modes leave: names, members, digits, and the same scores in each.
 
 use crate::case::{Case, models};
-use evenkeel_scorer::Mode;
+use evenkeel_scorer::{Mode, RuntimeName};
 use serde_json::Value;
 
 const ALL: [&str; 4] = [
@@ -48,6 +48,30 @@ fn all_modes_leave_their_files_and_give_the_same_scores() {
     queued.sort_by(|a, b| a.0.total_cmp(&b.0));
     expected.sort_by(|a, b| a.0.total_cmp(&b.0));
     assert_eq!(queued, expected, "workers may finish in another order");
+}
+
+/// A network runs on tract: the modes agree to the bit, alone and beside other rows.
+#[test]
+fn a_neural_network_is_scored_in_every_mode() {
+    let mut case = Case::new();
+    case.config.model = models().join("networks/dense.onnx");
+    let row = |n: i32| {
+        (0..6).map(|c| format!("{}", f64::from(n * (c + 1) % 7) / 4.0)).collect::<Vec<_>>().join(",")
+    };
+    let rows: Vec<String> = (0..50).map(row).collect();
+    case.rows(&format!("f0,f1,f2,f3,f4,f5\n{}\n", rows.join("\n")));
+    let summary = case.run().unwrap();
+    assert_eq!((summary.errors(), summary.runtime), (0, "tract"));
+    let batch = batch_scores(&case);
+    assert!(
+        batch.iter().any(|b| b.0 != batch[0].0) && batch.iter().all(|b| (0.0..=1.0).contains(&b.0)),
+        "{batch:?}"
+    );
+    assert_eq!(scores(&case.text(ALL[1])), batch);
+    assert_eq!(scores(&case.text(ALL[2])).len(), 50);
+    case.config.runtime = RuntimeName::Tract;
+    case.run().unwrap();
+    assert_eq!(batch_scores(&case), batch);
 }
 
 #[test]
