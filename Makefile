@@ -36,7 +36,7 @@ BENCHES ?= core coalescer
 
 .PHONY: demo
 demo: ## The whole pipeline in one process with a simulated fleet (ARGS="--for 30s")
-	cargo run $(LOCKED) --release -p evenkeel -- demo $(ARGS)
+	cargo run $(LOCKED) --release -p evenkeel --no-default-features -- demo $(ARGS)
 
 .PHONY: bench
 bench: ## Measure this machine: core and coalescer (BENCHES="core flush coalescer memory recovery" for all, 20 minutes)
@@ -70,7 +70,7 @@ bench-gateway: ## Measure the gateway beside nats-server (some minutes; builds t
 
 ##@ Check
 
-STEPS := fmt-check tidy deny clippy unit sim sabotage live chart
+STEPS := fmt-check tidy deny clippy unit sim sabotage live chart client dashboard-check
 
 .PHONY: test
 test: begin install $(STEPS) ## Everything CI runs: all the steps below, in this order
@@ -108,6 +108,7 @@ deny: ## Licences, sources and banned dependencies
 clippy: ## Lints; a warning fails
 	$(STEP) clippy cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	$(STEP) clippy-features cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	$(STEP) clippy-demo cargo clippy $(LOCKED) -p evenkeel --no-default-features -- -D warnings
 
 .PHONY: unit
 unit: ## Unit and integration tests of every crate (all but tests/live), examples in comments
@@ -181,12 +182,13 @@ live-docker: ## The same over servers in containers; not part of `make test` (DO
 		cargo test $(LOCKED) --workspace $(DOCKER_TESTS)
 
 .PHONY: client
-client: ## The TypeScript client: install, topics up to date, types, tests, size (needs npm; not part of `make test`)
-	cd libs/client-ts && npm ci && npm run topics -- --check && npm run check && npm test && npm run size
+client: ## The TypeScript client: install, topics up to date, types, tests, size (needs Node 20 and npm)
+	$(STEP) client sh -c \
+		'cd libs/client-ts && npm ci && npm run topics -- --check && npm run check && npm test && npm run size'
 
 .PHONY: dashboard-check
-dashboard-check: ## The dashboard: install, types, unit tests, committed files equal a fresh build (needs npm; not part of `make test`)
-	cd services/dashboard && npm ci && npm run check && npm test && npm run compare
+dashboard-check: ## The dashboard: install, types, unit tests, committed files equal a fresh build (needs Node 20 and npm)
+	$(STEP) dashboard-check sh -c 'cd services/dashboard && npm ci && npm run check && npm test && npm run compare'
 
 .PHONY: dashboard-test
 dashboard-test: ## The dashboard in a headless Chromium (4 minutes; needs npm and Chromium; EVENKEEL_GATEWAY_URL= for a real gateway)

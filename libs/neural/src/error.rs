@@ -5,6 +5,9 @@ use evenkeel_onnx::LoadError;
 /// Why a file is no network that can be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
+    /// This program has no tract.
+    #[error("this program was built without neural networks; build it with `cargo build --release`")]
+    NotBuilt,
     /// No ONNX, or beyond the limits of a file.
     #[error(transparent)]
     Read(#[from] LoadError),

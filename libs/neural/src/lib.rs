@@ -11,14 +11,25 @@
 //! A row is one run: the dimension of the rows is 1. So a score does not depend on the rows that happen to be scored
 //! with it, and is the same again after a crash. The price is that rows do not share a multiplication of matrices.
 
+#[cfg(not(feature = "tract"))]
+mod absent;
 mod error;
 pub mod limits;
+#[cfg(feature = "tract")]
 mod network;
+#[cfg(feature = "tract")]
 mod operators;
+#[cfg(feature = "tract")]
 mod plan;
+#[cfg(feature = "tract")]
 mod sizes;
+#[cfg(feature = "tract")]
 mod translate;
 
+#[cfg(not(feature = "tract"))]
+pub use absent::Network;
 pub use error::NetworkError;
+#[cfg(feature = "tract")]
 pub use network::Network;
+#[cfg(feature = "tract")]
 pub use operators::supported_operators;

@@ -167,6 +167,9 @@ pub struct Gateway {
     /// Its topics
     #[arg(long, value_name = "N", hide = true, default_value_t = 10)]
     topics: usize,
+    /// Each topic beats at a time of its own
+    #[arg(long, hide = true)]
+    spread: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -292,7 +295,7 @@ fn recordings(args: &Recordings) -> Result<Exit, Failure> {
 
 fn gateway(args: &Gateway) -> Result<Exit, Failure> {
     if let Some(hz) = args.serve {
-        bench::gateway::serve(args.topics, hz).map_err(|e| Failure::new(Exit::Internal, e))?;
+        bench::gateway::serve(args.topics, hz, args.spread).map_err(|e| Failure::new(Exit::Internal, e))?;
         return Ok(Exit::Ok);
     }
     let options = bench::gateway::Options {

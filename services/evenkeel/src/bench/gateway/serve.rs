@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 /// Points of a frame.
 const POINTS: i64 = 10;
 
-/// A log in which so many streams, `s0` and on, have a frame so many times a second.
+/// A log in which so many streams, `s0` and on, have a frame so many times a second: so many of them at the same time,
+/// and the next ones after their share of a period.
 struct Beat {
     streams: usize,
+    at_once: usize,
+    next: usize,
     every: Option<Duration>,
     due: Instant,
     seq: u64,
@@ -34,9 +37,11 @@ impl Source for Beat {
         };
         std::thread::sleep(self.due.saturating_duration_since(now));
         self.due += every;
-        self.seq += 1;
         let now_ms = system_clock()();
-        for stream in 0..self.streams {
+        for _ in 0..self.at_once {
+            let stream = self.next % self.streams;
+            self.seq += u64::from(stream == 0);
+            self.next = stream + 1;
             self.value.clear();
             encode_frame(&frame(stream, self.seq, now_ms), &mut self.value);
             each(Arrived::Frame { value: &self.value });
@@ -71,7 +76,7 @@ fn frame(stream: usize, seq: u64, now_ms: i64) -> Frame {
 }
 
 /// Serves until the process is ended; says first where.
-pub fn serve(streams: usize, hz: u64) -> Outcome<()> {
+pub fn serve(streams: usize, hz: u64, spread: bool) -> Outcome<()> {
     let mut config: Config = toml::from_str(DEFAULT_TOML)?;
     config.listen = ([127, 0, 0, 1], 0).into();
     config.connections_max = 20_000;
@@ -83,8 +88,10 @@ pub fn serve(streams: usize, hz: u64) -> Outcome<()> {
         .enable_all()
         .build()?;
     let metrics = Metrics::new()?;
-    let every = (hz > 0).then(|| Duration::from_micros(1_000_000 / hz.max(1)));
-    let source = Beat { streams, every, due: Instant::now(), seq: 0, value: Vec::new() };
+    let at_once = if spread { 1 } else { streams };
+    let every =
+        (hz > 0).then(|| Duration::from_micros(1_000_000 * at_once as u64 / (hz.max(1) * streams as u64)));
+    let source = Beat { streams, at_once, next: 0, every, due: Instant::now(), seq: 0, value: Vec::new() };
     let edges = Edges {
         emitter: Emitter::new(metrics.clone()),
         ready: Health::new(metrics).condition("gateway"),

@@ -32,6 +32,8 @@ pub struct Beat {
     pub hz: u64,
     /// Of the peer's messages.
     pub bytes: usize,
+    /// Each topic at a time of its own, as devices send; else all at the same time.
+    pub spread: bool,
 }
 
 impl Server {
@@ -40,6 +42,7 @@ impl Server {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bench", "gateway", "--serve", &beat.hz.to_string()])
             .args(["--topics", &beat.topics.to_string()])
+            .args(beat.spread.then_some("--spread"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -124,7 +127,9 @@ fn publish(mut stream: TcpStream, beat: Beat, stop: &AtomicBool) -> std::io::Res
         let mut bytes = [0; 4096];
         while answers.read(&mut bytes).is_ok_and(|read| read > 0) {}
     });
-    let every = Duration::from_micros(1_000_000 / beat.hz.max(1));
+    let at_once = if beat.spread { 1 } else { beat.topics };
+    let every = Duration::from_micros(1_000_000 * at_once as u64 / (beat.hz.max(1) * beat.topics as u64));
+    let mut topics = (0..beat.topics).cycle();
     let mut due = Instant::now();
     let mut out = Vec::new();
     while !stop.load(Ordering::Acquire) {
@@ -133,7 +138,7 @@ fn publish(mut stream: TcpStream, beat: Beat, stop: &AtomicBool) -> std::io::Res
         out.clear();
         let head = format!("{{\"ts\":{},\"pad\":\"", evenkeel_gateway::system_clock()());
         let pad = "x".repeat(beat.bytes.saturating_sub(head.len() + 2));
-        for topic in 0..beat.topics {
+        for topic in topics.by_ref().take(at_once) {
             let payload = format!("{head}{pad}\"}}");
             out.extend_from_slice(format!("PUB t{topic} {}\r\n{payload}\r\n", payload.len()).as_bytes());
         }
