@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, bail};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage};
 use tokio::runtime::{Builder, Runtime};
@@ -15,6 +16,8 @@ pub(crate) struct Contained {
     container: Option<ContainerAsync<GenericImage>>,
     runtime: Runtime,
     keeper: Child,
+    /// It was stopped by a signal: the freezer of cgroups v1 gives up on a server that is busy with its disk.
+    signalled: AtomicBool,
 }
 
 impl Contained {
@@ -39,7 +42,7 @@ impl Contained {
             .stderr(Stdio::null())
             .spawn()
             .context("starting the shell that removes the container")?;
-        Ok(Self { container: Some(container), runtime, keeper })
+        Ok(Self { container: Some(container), runtime, keeper, signalled: AtomicBool::new(false) })
     }
 
     /// The port of the host that a port of the container is mapped to.
@@ -48,15 +51,29 @@ impl Contained {
         Ok(self.runtime.block_on(container.get_host_port_ipv4(port))?)
     }
 
-    /// Stops every process of it, or lets them go on.
+    /// Stops every process of it, or at least its first one, the server; or lets them go on.
     pub(crate) fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
         let container = self.container.as_ref().context("it runs")?;
-        Ok(self.runtime.block_on(async {
-            match frozen {
-                true => container.pause().await,
-                false => container.unpause().await,
+        if !frozen {
+            if self.signalled.swap(false, Ordering::Relaxed) {
+                return self.signal("CONT");
             }
-        })?)
+            return Ok(self.runtime.block_on(container.unpause())?);
+        }
+        let Err(error) = self.runtime.block_on(container.pause()) else { return Ok(()) };
+        eprintln!("{error}; its first process is stopped instead");
+        self.signalled.store(true, Ordering::Relaxed);
+        self.signal("STOP")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let id = self.container.as_ref().context("it runs")?.id();
+        let sent = Command::new("docker").args(["kill", "--signal", signal, id]).output();
+        let sent = sent.context("no docker command")?;
+        if !sent.status.success() {
+            bail!("docker kill --signal {signal}: {}", String::from_utf8_lossy(&sent.stderr).trim());
+        }
+        Ok(())
     }
 }
 
