@@ -40,14 +40,25 @@ event! {
 const WAIT: Duration = Duration::from_millis(250);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What comes within so long is read together: screens are painted every 100 ms, and each wake-up costs more than
+/// the record that it is for.
+const GATHER: Duration = Duration::from_millis(25);
+/// So many records at once are a log that is behind: it is read on without a pause.
+const MANY: usize = 256;
 
 /// Reads the tail until `stop`.
 pub(crate) fn read_log(mut source: Box<dyn Source>, shared: &Server, stop: &AtomicBool, emitter: &Emitter) {
     while !stop.load(Ordering::Acquire) {
-        let polled = source.poll(WAIT, &mut |arrived| take(&arrived, shared, emitter));
+        let mut records = 0;
+        let polled = source.poll(WAIT, &mut |arrived| {
+            records += 1;
+            take(&arrived, shared, emitter);
+        });
         if let Err(error) = polled {
             away(&error, shared, emitter);
             std::thread::sleep(PAUSE);
+        } else if (1..MANY).contains(&records) {
+            std::thread::sleep(GATHER);
         }
     }
 }

@@ -28,6 +28,19 @@ struct Beat {
     value: Vec<u8>,
 }
 
+impl Beat {
+    fn beat(&mut self, made_ms: i64, each: &mut dyn FnMut(Arrived<'_>)) {
+        for _ in 0..self.at_once {
+            let stream = self.next % self.streams;
+            self.seq += u64::from(stream == 0);
+            self.next = stream + 1;
+            self.value.clear();
+            encode_frame(&frame(stream, self.seq, made_ms), &mut self.value);
+            each(Arrived::Frame { value: &self.value });
+        }
+    }
+}
+
 impl Source for Beat {
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Arrived<'_>)) -> Result<(), SourceError> {
         let now = Instant::now();
@@ -36,15 +49,12 @@ impl Source for Beat {
             return Ok(());
         };
         std::thread::sleep(self.due.saturating_duration_since(now));
-        self.due += every;
-        let now_ms = system_clock()();
-        for _ in 0..self.at_once {
-            let stream = self.next % self.streams;
-            self.seq += u64::from(stream == 0);
-            self.next = stream + 1;
-            self.value.clear();
-            encode_frame(&frame(stream, self.seq, now_ms), &mut self.value);
-            each(Arrived::Frame { value: &self.value });
+        let (now, now_ms) = (Instant::now(), system_clock()());
+        while self.due <= now {
+            // What was due a while ago is that old.
+            let made_ms = now_ms - (now - self.due).as_millis() as i64;
+            self.beat(made_ms, each);
+            self.due += every;
         }
         Ok(())
     }
