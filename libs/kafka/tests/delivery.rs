@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 /// Time to an answer of the broker, long enough for many requests meanwhile.
 const ROUND_TRIP: Duration = Duration::from_millis(500);
 
@@ -29,8 +29,9 @@ fn end_of(config: &KafkaConfig) -> u64 {
     end as u64
 }
 
-#[test]
-fn a_refused_batch_is_not_acknowledged_by_the_one_behind_it() {
+/// A producer appends while its first batch is refused. Whatever comes of it, what is acknowledged is in the log, and
+/// nothing else. True = the batch behind it was under way when it was refused, and taken: the first one cannot be.
+fn first_batch_is_refused(deadline: Instant) -> bool {
     let cluster = MockCluster::new(1).unwrap();
     let config = KafkaConfig { brokers: cluster.bootstrap_servers(), ..KafkaConfig::default() };
     for topic in [config.topic(Topic::Events), config.clock_topic()] {
@@ -41,24 +42,26 @@ fn a_refused_batch_is_not_acknowledged_by_the_one_behind_it() {
     let not_leader = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
     cluster.request_errors(RDKafkaApiKey::Produce, &[not_leader]);
 
-    let (mut acks, mut sent, began) = (Vec::<Ack>::new(), 0, Instant::now());
+    let (mut acks, mut sent) = (Vec::<Ack>::new(), 0);
     while acks.is_empty() {
-        assert!(began.elapsed() < DEADLINE, "no answer to {sent} appends");
+        assert!(Instant::now() < deadline, "no answer to {sent} appends");
         appender.append(&one_record(), sent).unwrap();
         sent += 1;
         appender.acks(Duration::from_millis(5), &mut acks);
     }
     while (acks.len() as u64) < sent {
-        assert!(began.elapsed() < DEADLINE, "{} answers to {sent} appends", acks.len());
+        assert!(Instant::now() < deadline, "{} answers to {sent} appends", acks.len());
         appender.acks(Duration::from_millis(5), &mut acks);
     }
     let kept = acks.iter().filter(|ack| ack.result.is_ok()).count() as u64;
-    let first = acks.iter().find(|ack| ack.ticket == 0).unwrap();
-    assert!(
-        first.result.is_err(),
-        "the refused batch is acknowledged: {kept} of {sent}, {} in the log",
-        end_of(&config)
-    );
     assert_eq!(kept, end_of(&config), "acknowledged, in the log; of {sent} appends");
     assert!(kept > 0, "nothing came through");
+    acks.iter().find(|ack| ack.ticket == 0).unwrap().result.is_err()
+}
+
+#[test]
+fn a_refused_batch_is_not_acknowledged_by_the_one_behind_it() {
+    let deadline = Instant::now() + DEADLINE;
+    // On a busy machine the first batch may hold all there is and be taken when it comes again: that is another history.
+    while !first_batch_is_refused(deadline) {}
 }
