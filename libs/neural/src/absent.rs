@@ -1,7 +1,7 @@
 //! The network of a program that was built without tract: there is none.
 
 use crate::NetworkError;
-use evenkeel_onnx::{Column, Data, InputSpec, OutputSpec, RunError};
+use evenkeel_onnx::{Column, Data, RunError, Signature};
 use std::convert::Infallible;
 
 /// A neural network; none can be made.
@@ -14,18 +14,8 @@ impl Network {
         Err(NetworkError::NotBuilt)
     }
 
-    /// What it takes.
-    pub fn inputs(&self) -> &[InputSpec] {
-        match self.0 {}
-    }
-
-    /// What it gives.
-    pub fn outputs(&self) -> &[OutputSpec] {
-        match self.0 {}
-    }
-
-    /// The metadata properties of the file.
-    pub fn metadata(&self, _key: &str) -> Option<&str> {
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
         match self.0 {}
     }
 

@@ -8,7 +8,7 @@ pub enum NetworkError {
     /// This program has no tract.
     #[error("this program was built without neural networks; build it with `cargo build --release`")]
     NotBuilt,
-    /// No ONNX, or beyond the limits of a file.
+    /// No ONNX, beyond the limits of a file, or a node, input, output or constant that is not let through.
     #[error(transparent)]
     Read(#[from] LoadError),
     /// Larger than [`crate::limits::NETWORK_BYTES_MAX`].
@@ -28,26 +28,6 @@ pub enum NetworkError {
         node: String,
         /// All that are.
         supported: String,
-    },
-    /// An operator used in a way that is not let through.
-    #[error("node {node} ({op}): {reason}")]
-    Node {
-        /// The operator.
-        op: String,
-        /// The node: its name, or what it makes.
-        node: String,
-        /// What is wrong, and what would do.
-        reason: String,
-    },
-    /// An input, output or constant that cannot be served.
-    #[error("{which} {name:?}: {reason}")]
-    Value {
-        /// `input`, `output` or `constant`.
-        which: &'static str,
-        /// Its name.
-        name: String,
-        /// What is wrong, and what would do.
-        reason: String,
     },
     /// More cells than the limits allow.
     #[error("{what} has more than {max} cells for one row; prune or split the network")]

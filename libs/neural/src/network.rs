@@ -5,7 +5,7 @@ use crate::limits::{NETWORK_BYTES_MAX, OUTPUT_CELLS_MAX};
 use crate::plan::{only, plan, said};
 use crate::translate::{Input, translate};
 use evenkeel_onnx::proto::Message;
-use evenkeel_onnx::{Column, Data, Dtype, InputSpec, LoadError, OutputSpec, RunError, check_columns};
+use evenkeel_onnx::{Column, Data, Dtype, LoadError, OutputSpec, RunError, Signature};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TractError, TractResult, TypedSimplePlan};
@@ -15,13 +15,11 @@ use tract_onnx::prelude::{IntoTValue, TValue, TVec, Tensor, TractError, TractRes
 /// An input of `[rows, channels, length]` has channels × length columns, the last dimension running fastest.
 #[derive(Debug)]
 pub struct Network {
-    inputs: Vec<InputSpec>,
+    signature: Signature,
     /// Of tract's tensors: the type and shape of each input.
     feeds: Vec<Input>,
-    outputs: Vec<OutputSpec>,
-    metadata: Vec<(String, String)>,
     plan: Arc<TypedSimplePlan>,
-    /// Which of the plan's outputs each of `outputs` is.
+    /// Which of the plan's outputs each of the signature's is.
     picks: Vec<usize>,
 }
 
@@ -32,13 +30,12 @@ impl Network {
             return Err(NetworkError::TooLarge { bytes: file.len(), max: NETWORK_BYTES_MAX });
         }
         let message = Message::read(file)?;
-        let graph = message.graph.as_ref();
-        let graph = graph.ok_or_else(|| LoadError::Malformed("it holds no graph".to_owned()))?;
-        let (model, feeds) = translate(&message, graph)?;
+        let graph = &message.graph;
+        let (model, feeds) = translate(&message)?;
         let (plan, made) = plan(&model)?;
         if let Some((port, _)) = graph.outputs.iter().zip(&made).find(|(_, (_, cells))| *cells == 0) {
             let (which, name, reason) = ("output", port.name.to_owned(), "it has no cells".to_owned());
-            return Err(NetworkError::Value { which, name, reason });
+            return Err(LoadError::Port { which, name, reason }.into());
         }
         let wide = graph.outputs.iter().zip(&made).find(|(_, (_, cells))| *cells > OUTPUT_CELLS_MAX);
         if let Some((port, _)) = wide {
@@ -51,37 +48,26 @@ impl Network {
             columns,
             classes: None,
         };
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let inputs = feeds.iter().map(|feed| feed.spec.clone()).collect();
+        let outputs = graph.outputs.iter().zip(&made).map(output).collect();
         Ok(Self {
-            inputs: feeds.iter().map(|feed| feed.spec.clone()).collect(),
-            outputs: graph.outputs.iter().zip(&made).map(output).collect(),
-            metadata: message.metadata.iter().map(owned).collect(),
+            signature: Signature::new(inputs, outputs, &message),
             picks: (0..made.len()).collect(),
             feeds,
             plan,
         })
     }
 
-    /// What it takes, in order.
-    pub fn inputs(&self) -> &[InputSpec] {
-        &self.inputs
-    }
-
-    /// What it gives, in order.
-    pub fn outputs(&self) -> &[OutputSpec] {
-        &self.outputs
-    }
-
-    /// The metadata properties of the file.
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// Gives only output `index` from now on, and does only the work that it needs. Past the end: no change.
     #[must_use]
     pub fn only(mut self, index: usize) -> Self {
         if let Some(&pick) = self.picks.get(index) {
-            self.outputs = vec![self.outputs.swap_remove(index)];
+            self.signature.keep(index);
             self.picks = vec![pick];
             if let Ok(plan) = only(&self.plan, pick) {
                 (self.plan, self.picks) = (plan, vec![0]);
@@ -94,9 +80,9 @@ impl Network {
     /// other in, the cells of each output column by column out. A row with a missing number (NaN) gets NaN for an
     /// answer: some operators would make a number of it.
     pub fn run(&self, columns: &[Column<'_>], rows: usize, into: &mut Vec<Data>) -> Result<(), RunError> {
-        check_columns(&self.inputs, columns, rows)?;
+        self.signature.check(columns, rows)?;
         into.clear();
-        into.extend(self.outputs.iter().map(|spec| blank(spec.dtype, rows * spec.columns)));
+        into.extend(self.signature.outputs().iter().map(|spec| blank(spec.dtype, rows * spec.columns)));
         for row in 0..rows {
             if columns.iter().any(|column| is_missing(column, row)) {
                 continue;
@@ -104,7 +90,7 @@ impl Network {
             let failed = |reason: String| RunError::Row { row, reason };
             let made = catch_unwind(AssertUnwindSafe(|| self.row(columns, row)));
             let made = made.map_err(|panic| failed(said(&*panic)))?.map_err(|e| failed(format!("{e:#}")))?;
-            for ((data, spec), &pick) in into.iter_mut().zip(&self.outputs).zip(&self.picks) {
+            for ((data, spec), &pick) in into.iter_mut().zip(self.signature.outputs()).zip(&self.picks) {
                 let value = made.get(pick).ok_or_else(|| failed("tract leaves an output out".to_owned()))?;
                 put(data, value, (rows, row, spec.columns)).map_err(failed)?;
             }

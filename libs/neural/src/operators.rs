@@ -5,6 +5,7 @@
 
 use crate::error::NetworkError;
 use crate::limits::EXTENT_MAX;
+use evenkeel_onnx::LoadError;
 use evenkeel_onnx::proto::{Node, Value};
 
 /// Each operator of the default domain and its attributes.
@@ -108,7 +109,7 @@ pub fn check(node: &Node<'_>) -> Result<(), NetworkError> {
         let supported = supported_operators().join(", ");
         return Err(NetworkError::Unsupported { op: op(), node: label(node), supported });
     };
-    let refused = |reason| NetworkError::Node { op: op(), node: label(node), reason };
+    let refused = |reason| NetworkError::from(LoadError::Node { op: op(), node: label(node), reason });
     for attribute in &node.attributes {
         let name = attribute.name;
         if !attributes.contains(&name) {
@@ -229,8 +230,7 @@ mod tests {
     #[test]
     fn each_operator_and_attribute_that_is_let_through_was_compared() {
         let messages: Vec<Message<'_>> = COMPARED.iter().map(|file| Message::read(file).unwrap()).collect();
-        let nodes: Vec<&Node<'_>> =
-            messages.iter().filter_map(|m| m.graph.as_ref()).flat_map(|g| &g.nodes).collect();
+        let nodes: Vec<&Node<'_>> = messages.iter().flat_map(|m| &m.graph.nodes).collect();
         for (op, attributes) in OPERATORS {
             assert!(nodes.iter().any(|n| n.op == *op), "{op}");
             for attribute in *attributes {

@@ -8,7 +8,7 @@ use crate::limits::CELLS_MAX;
 use crate::operators::{check, label};
 use evenkeel_onnx::limits::DIMENSIONS_MAX;
 use evenkeel_onnx::proto::{Graph, Message, Node, Port, Tensor, TypeName, Value};
-use evenkeel_onnx::{Dtype, InputSpec};
+use evenkeel_onnx::{Dtype, InputSpec, LoadError};
 use std::collections::BTreeSet;
 use tract_onnx::pb;
 
@@ -24,10 +24,8 @@ pub struct Input {
 }
 
 /// The model for tract, and its inputs in the order that tract has them.
-pub fn translate(
-    message: &Message<'_>,
-    graph: &Graph<'_>,
-) -> Result<(pb::ModelProto, Vec<Input>), NetworkError> {
+pub fn translate(message: &Message<'_>) -> Result<(pb::ModelProto, Vec<Input>), NetworkError> {
+    let graph = &message.graph;
     let constants: BTreeSet<&str> = graph.initializers.iter().map(|tensor| tensor.name).collect();
     let free = graph.inputs.iter().filter(|port| !constants.contains(port.name));
     let inputs = free.map(input).collect::<Result<Vec<_>, _>>()?;
@@ -53,7 +51,7 @@ pub fn translate(
 }
 
 fn value(which: &'static str, name: &str, reason: String) -> NetworkError {
-    NetworkError::Value { which, name: name.to_owned(), reason }
+    LoadError::Port { which, name: name.to_owned(), reason }.into()
 }
 
 /// Every value is made once, and before it is used.
@@ -70,7 +68,7 @@ fn names(graph: &Graph<'_>, inputs: &[Input]) -> Result<(), NetworkError> {
         check(node)?;
         if let Some(name) = node.inputs.iter().find(|name| !name.is_empty() && !known.contains(*name)) {
             let reason = format!("its input {name:?} is made by no node before it");
-            return Err(NetworkError::Node { op: node.op.to_owned(), node: label(node), reason });
+            return Err(LoadError::Node { op: node.op.to_owned(), node: label(node), reason }.into());
         }
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
             if !known.insert(name) {
@@ -128,7 +126,7 @@ fn info(name: &str, kind: Option<pb::type_proto::Value>) -> pb::ValueInfoProto {
 }
 
 fn node(node: &Node<'_>) -> Result<pb::NodeProto, NetworkError> {
-    let failed = |reason| NetworkError::Node { op: node.op.to_owned(), node: label(node), reason };
+    let failed = |reason| LoadError::Node { op: node.op.to_owned(), node: label(node), reason };
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let attribute = |a: &evenkeel_onnx::proto::Attribute<'_>| attribute(a.name, &a.value).map_err(failed);
     let mut attributes: Vec<pb::AttributeProto> =

@@ -44,10 +44,10 @@ pub enum LoadError {
         /// What is wrong, and what would do.
         reason: String,
     },
-    /// An input or output of the graph that cannot be served.
+    /// An input, output or constant of the graph that cannot be served.
     #[error("{which} {name:?}: {reason}")]
     Port {
-        /// `input` or `output`.
+        /// `input`, `output` or what else has the name.
         which: &'static str,
         /// Its name.
         name: String,

@@ -27,7 +27,7 @@ pub enum Place {
 pub struct Known {
     pub place: Place,
     /// The classes of its columns, where a ZipMap named them.
-    pub classes: Option<crate::model::Labels>,
+    pub classes: Option<crate::signature::Labels>,
 }
 
 /// A node's work on one block.

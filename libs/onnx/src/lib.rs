@@ -22,13 +22,15 @@ mod model;
 mod ops;
 mod post;
 pub mod proto;
+mod signature;
 mod tree;
 
 pub use data::{Data, Texts};
 pub use error::{LoadError, RunError};
 pub use graph::supported_operators;
 pub use kind::Dtype;
-pub use model::{Column, InputSpec, Labels, Model, OutputSpec, Workspace, check_columns};
+pub use model::{Column, Model, Workspace};
+pub use signature::{InputSpec, Labels, OutputSpec, Signature};
 
 /// Rows of a block: few enough that a block's columns stay in the processor's cache, enough to spread the cost
 /// of a step over them.

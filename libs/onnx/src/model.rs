@@ -7,64 +7,8 @@ use crate::graph::{Builder, Known, Place, Step};
 use crate::kind::{Dtype, Kind};
 use crate::limits::{BLOCK_CELLS_MAX, MODEL_BYTES_MAX};
 use crate::proto::{Graph, Message, TypeName};
+use crate::signature::{InputSpec, OutputSpec, Signature};
 use crate::{BLOCK_ROWS, ops};
-use std::fmt;
-
-/// The classes of a classifier, in the order of its columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Labels {
-    /// Numbers.
-    Ints(Vec<i64>),
-    /// Names.
-    Texts(Vec<String>),
-}
-
-impl Labels {
-    /// How many.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Ints(labels) => labels.len(),
-            Self::Texts(labels) => labels.len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Class `index` as text; empty past the end.
-    pub fn name(&self, index: usize) -> String {
-        match self {
-            Self::Ints(labels) => labels.get(index).map(i64::to_string).unwrap_or_default(),
-            Self::Texts(labels) => labels.get(index).cloned().unwrap_or_default(),
-        }
-    }
-}
-
-/// An input of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputSpec {
-    /// Its name.
-    pub name: String,
-    /// The type of its cells.
-    pub dtype: Dtype,
-    /// Its columns.
-    pub columns: usize,
-}
-
-/// An output of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputSpec {
-    /// Its name.
-    pub name: String,
-    /// The type of its cells.
-    pub dtype: Dtype,
-    /// Its columns.
-    pub columns: usize,
-    /// The classes of its columns, if it is what a classifier gives per class.
-    pub classes: Option<Labels>,
-}
 
 /// A column handed to [`Model::run`].
 #[derive(Debug, Clone, Copy)]
@@ -84,9 +28,7 @@ pub enum Column<'a> {
 /// A model that is ready to run.
 #[derive(Debug)]
 pub struct Model {
-    inputs: Vec<InputSpec>,
-    outputs: Vec<OutputSpec>,
-    metadata: Vec<(String, String)>,
+    signature: Signature,
     /// Slot of each input.
     input_slots: Vec<usize>,
     output_places: Vec<Place>,
@@ -107,20 +49,16 @@ impl Model {
         if file.len() > MODEL_BYTES_MAX {
             return Err(LoadError::TooLarge { bytes: file.len(), max: MODEL_BYTES_MAX });
         }
-        let mut message = Message::read(file)?;
-        let graph =
-            message.graph.take().ok_or_else(|| LoadError::Malformed("it holds no graph".to_owned()))?;
+        let message = Message::read(file)?;
+        let graph = &message.graph;
         let mut builder = Builder::default();
-        constants(&graph, &mut builder)?;
-        let (inputs, input_slots) = inputs(&graph, &mut builder)?;
+        constants(graph, &mut builder)?;
+        let (inputs, input_slots) = inputs(graph, &mut builder)?;
         builder.nodes(&message, &graph.nodes)?;
-        let (outputs, output_places) = outputs(&graph, &builder)?;
+        let (outputs, output_places) = outputs(graph, &builder)?;
         let columns = builder.columns().max(1);
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let mut model = Self {
-            inputs,
-            outputs,
-            metadata: message.metadata.iter().map(owned).collect(),
+            signature: Signature::new(inputs, outputs, &message),
             input_slots,
             output_places,
             steps: builder.steps,
@@ -131,26 +69,15 @@ impl Model {
         Ok(model)
     }
 
-    /// What the model takes, in order.
-    pub fn inputs(&self) -> &[InputSpec] {
-        &self.inputs
-    }
-
-    /// What the model gives, in order.
-    pub fn outputs(&self) -> &[OutputSpec] {
-        &self.outputs
-    }
-
-    /// The metadata properties of the file.
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// Gives only output `index` from now on, and does only the work that it needs. Past the end: no change.
     #[must_use]
     pub fn only(mut self, index: usize) -> Self {
-        if index < self.outputs.len() {
-            self.outputs = vec![self.outputs.swap_remove(index)];
+        if self.signature.keep(index) {
             self.output_places = vec![self.output_places.swap_remove(index)];
             self.drop_unwanted();
         }
@@ -158,7 +85,7 @@ impl Model {
     }
 
     /// Runs rows through the model. `columns`: those of all inputs, one after the other. Each output's cells
-    /// replace those of `into`, in the order of [`Self::outputs`], column by column. After an error `into` holds
+    /// replace those of `into`, in the order of [`Signature::outputs`], column by column. After an error `into` holds
     /// nothing that means anything.
     pub fn run(
         &self,
@@ -167,11 +94,11 @@ impl Model {
         work: &mut Workspace,
         into: &mut Vec<Data>,
     ) -> Result<(), RunError> {
-        check_columns(&self.inputs, columns, rows)?;
+        self.signature.check(columns, rows)?;
         work.slots.resize_with(self.slots, Data::default);
-        into.truncate(self.outputs.len());
-        into.resize_with(self.outputs.len(), Data::default);
-        for (data, spec) in into.iter_mut().zip(&self.outputs) {
+        into.truncate(self.signature.outputs().len());
+        into.resize_with(self.signature.outputs().len(), Data::default);
+        for (data, spec) in into.iter_mut().zip(self.signature.outputs()) {
             if data.dtype() == spec.dtype { data.clear() } else { *data = Data::of(spec.dtype) }
         }
         if rows <= self.block_rows {
@@ -180,12 +107,12 @@ impl Model {
         // Column by column over all rows: each block's columns go to their places.
         let mut parts: Vec<Data> = Vec::new();
         let mut whole: Vec<Vec<Data>> =
-            self.outputs.iter().map(|spec| vec![Data::of(spec.dtype); spec.columns]).collect();
+            self.signature.outputs().iter().map(|spec| vec![Data::of(spec.dtype); spec.columns]).collect();
         for start in (0..rows).step_by(self.block_rows) {
             let range = start..rows.min(start + self.block_rows);
             let length = range.len();
             parts.clear();
-            parts.extend(self.outputs.iter().map(|spec| Data::of(spec.dtype)));
+            parts.extend(self.signature.outputs().iter().map(|spec| Data::of(spec.dtype)));
             self.block(columns, range, work, &mut parts)?;
             for (part, columns) in parts.iter().zip(&mut whole) {
                 for (c, column) in columns.iter_mut().enumerate() {
@@ -207,7 +134,7 @@ impl Model {
         into: &mut [Data],
     ) -> Result<(), RunError> {
         let mut at = 0;
-        for (spec, &slot) in self.inputs.iter().zip(&self.input_slots) {
+        for (spec, &slot) in self.signature.inputs().iter().zip(&self.input_slots) {
             fill(&mut work.slots[slot], spec.dtype, &columns[at..at + spec.columns], range.clone());
             at += spec.columns;
         }
@@ -284,34 +211,6 @@ impl Column<'_> {
     /// Whether there is no cell.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// Whether columns are those that inputs take: as many, of the same types, each with `rows` cells.
-pub fn check_columns(inputs: &[InputSpec], columns: &[Column<'_>], rows: usize) -> Result<(), RunError> {
-    let want: usize = inputs.iter().map(|spec| spec.columns).sum();
-    if columns.len() != want {
-        return Err(RunError::Columns { got: columns.len(), want });
-    }
-    let mut given = columns.iter();
-    for spec in inputs {
-        for (i, column) in given.by_ref().take(spec.columns).enumerate() {
-            if column.dtype() != spec.dtype {
-                let (got, want) = (column.dtype(), spec.dtype);
-                return Err(RunError::Type { input: spec.name.clone(), column: i, got, want });
-            }
-            if column.len() != rows {
-                let got = column.len();
-                return Err(RunError::Rows { input: spec.name.clone(), column: i, got, want: rows });
-            }
-        }
-    }
-    Ok(())
-}
-
-impl fmt::Display for InputSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, {} columns)", self.name, self.dtype, self.columns)
     }
 }
 

@@ -50,12 +50,16 @@ fn peak_of_loading(file: &[u8]) -> usize {
 fn a_row_allocates_nothing_and_a_file_little() {
     for name in ["mixed_logistic", "random_forest", "lightgbm", "logistic_three"] {
         let loaded = Model::load(&model(name)).unwrap();
-        let probability = loaded.outputs().len() - 1;
+        let probability = loaded.signature().outputs().len() - 1;
         let loaded = loaded.only(probability);
         let (numbers, texts) = ([0.5_f32], ["attic".to_owned()]);
         let column = |dtype| if dtype == Dtype::Text { Column::Text(&texts) } else { Column::F32(&numbers) };
-        let columns: Vec<Column<'_>> =
-            loaded.inputs().iter().flat_map(|spec| vec![column(spec.dtype); spec.columns]).collect();
+        let columns: Vec<Column<'_>> = loaded
+            .signature()
+            .inputs()
+            .iter()
+            .flat_map(|spec| vec![column(spec.dtype); spec.columns])
+            .collect();
         let (mut work, mut out) = (Workspace::default(), Vec::new());
         (0..3).for_each(|_| loaded.run(&columns, 1, &mut work, &mut out).unwrap());
         let before = CALLS.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use crate::library::Library;
 use evenkeel_onnx::proto::{Message, Node, Value};
-use evenkeel_onnx::{Column, Data, Dtype, InputSpec, Labels, LoadError, OutputSpec, RunError, check_columns};
+use evenkeel_onnx::{Column, Data, Dtype, InputSpec, Labels, LoadError, OutputSpec, RunError, Signature};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynMapValueType, DynValue, Outlet, Tensor, TensorElementType, ValueType};
 use std::borrow::Cow;
@@ -11,10 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A model that is ready to run.
 #[derive(Debug)]
 pub struct Foreign {
-    inputs: Vec<InputSpec>,
+    signature: Signature,
     feeds: Vec<Feed>,
-    outputs: Vec<OutputSpec>,
-    metadata: Vec<(String, String)>,
     file: Vec<u8>,
     library: Arc<Library>,
     /// A session runs one row at a time; as many are made as threads ask at once.
@@ -24,22 +22,12 @@ pub struct Foreign {
 /// Why onnxruntime does not run a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForeignError {
-    /// No ONNX, or beyond the limits of a file.
+    /// No ONNX, beyond the limits of a file, or an input that cannot be served.
     #[error(transparent)]
     Read(#[from] LoadError),
     /// onnxruntime refuses it.
     #[error("onnxruntime cannot load it: {0}")]
     Refused(String),
-    /// An input or output that cannot be served.
-    #[error("{which} {name:?}: {reason}")]
-    Port {
-        /// `input` or `output`.
-        which: &'static str,
-        /// Its name.
-        name: String,
-        /// What is wrong, and what would do.
-        reason: String,
-    },
 }
 
 /// The type and shape of an input, with 1 for the rows.
@@ -54,8 +42,6 @@ impl Foreign {
     /// Reads a model file.
     pub fn load(file: &[u8], library: &Arc<Library>) -> Result<Self, ForeignError> {
         let message = Message::read(file)?;
-        let graph = message.graph.as_ref();
-        let graph = graph.ok_or_else(|| LoadError::Malformed("it holds no graph".to_owned()))?;
         let mut session = session(file, library).map_err(ForeignError::Refused)?;
         let (mut inputs, mut feeds) = (Vec::new(), Vec::new());
         for outlet in session.inputs() {
@@ -63,53 +49,38 @@ impl Foreign {
             inputs.push(spec);
             feeds.push(feed);
         }
-        let outputs = outputs(&mut session, &feeds, &graph.nodes)?;
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let outputs = outputs(&mut session, &feeds, &message.graph.nodes)?;
         Ok(Self {
-            inputs,
+            signature: Signature::new(inputs, outputs, &message),
             feeds,
-            outputs,
-            metadata: message.metadata.iter().map(owned).collect(),
             file: file.to_vec(),
             library: Arc::clone(library),
             idle: Mutex::new(vec![session]),
         })
     }
 
-    /// What it takes, in order.
-    pub fn inputs(&self) -> &[InputSpec] {
-        &self.inputs
-    }
-
-    /// What it gives, in order.
-    pub fn outputs(&self) -> &[OutputSpec] {
-        &self.outputs
-    }
-
-    /// The metadata properties of the file.
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// Gives only output `index` from now on. Past the end: no change.
     #[must_use]
     pub fn only(mut self, index: usize) -> Self {
-        if index < self.outputs.len() {
-            self.outputs = vec![self.outputs.swap_remove(index)];
-        }
+        self.signature.keep(index);
         self
     }
 
     /// Runs rows, as [`evenkeel_onnx::Model::run`] does.
     pub fn run(&self, columns: &[Column<'_>], rows: usize, into: &mut Vec<Data>) -> Result<(), RunError> {
-        check_columns(&self.inputs, columns, rows)?;
+        self.signature.check(columns, rows)?;
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = idle().pop();
         let mut session = match spare {
             Some(session) => session,
             None => session(&self.file, &self.library).map_err(|reason| RunError::Row { row: 0, reason })?,
         };
-        let mut answers: Vec<Vec<Data>> = vec![Vec::new(); self.outputs.len()];
+        let mut answers: Vec<Vec<Data>> = vec![Vec::new(); self.signature.outputs().len()];
         let done = (0..rows).try_for_each(|row| {
             let failed = |reason: String| RunError::Row { row, reason };
             let feed = row_of(&self.feeds, columns, row);
@@ -121,7 +92,7 @@ impl Foreign {
         idle().push(session);
         done?;
         into.clear();
-        into.extend(self.outputs.iter().zip(&answers).map(|(spec, rows)| by_columns(spec, rows)));
+        into.extend(self.signature.outputs().iter().zip(&answers).map(|(spec, rows)| by_columns(spec, rows)));
         Ok(())
     }
 
@@ -142,7 +113,7 @@ impl Foreign {
                 )),
             }
         };
-        self.outputs.iter().map(data).collect()
+        self.signature.outputs().iter().map(data).collect()
     }
 }
 
@@ -166,8 +137,8 @@ fn answer(session: &mut Session, row: Row) -> Result<Vec<(String, DynValue)>, St
     Ok(made.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn input(outlet: &Outlet) -> Result<(InputSpec, Feed), ForeignError> {
-    let refused = |reason: &str| ForeignError::Port {
+fn input(outlet: &Outlet) -> Result<(InputSpec, Feed), LoadError> {
+    let refused = |reason: &str| LoadError::Port {
         which: "input",
         name: outlet.name().to_owned(),
         reason: reason.to_owned(),

@@ -131,7 +131,7 @@ impl Bound {
     pub fn new(model: Engine, wanted: Wanted) -> Result<Self, BindError> {
         let is_table = |spec: &&OutputSpec| matches!(spec.dtype, Dtype::F32 | Dtype::F64) && spec.columns > 0;
         let named = |spec: &OutputSpec| spec.name.to_ascii_lowercase().contains("prob");
-        let outputs = model.outputs();
+        let outputs = model.signature().outputs();
         let tables = || outputs.iter().enumerate().filter(|(_, spec)| is_table(spec));
         let at = tables()
             .find(|(_, spec)| spec.classes.is_some())
@@ -147,7 +147,7 @@ impl Bound {
     /// Finds the columns of a frame that the model takes. `Err` also when one of them holds what the model
     /// cannot take.
     pub fn bind(&self, frame: &Frame) -> Result<Binding, BindError> {
-        let inputs = self.model.inputs();
+        let inputs = self.model.signature().inputs();
         let names: Vec<String> = match inputs {
             [one] if one.columns != 1 || frame.column(&one.name).is_none() => {
                 self.columns_of(&one.name, one.columns, frame)?
@@ -172,7 +172,7 @@ impl Bound {
 
     fn columns_of(&self, input: &str, want: usize, frame: &Frame) -> Result<Vec<String>, BindError> {
         let named = match self.wanted.features.as_slice() {
-            [] => self.model.metadata(FEATURES).map(features_of).unwrap_or_default(),
+            [] => self.model.signature().metadata(FEATURES).map(features_of).unwrap_or_default(),
             features => features.to_vec(),
         };
         let names: Vec<String> = if named.is_empty() {
@@ -196,10 +196,10 @@ impl Bound {
     /// The names of the columns that the model takes, as far as it or the configuration names them: all but those of
     /// one input with several columns of which nothing is said.
     pub fn names(&self) -> Vec<String> {
-        match self.model.inputs() {
+        match self.model.signature().inputs() {
             [one] if one.columns != 1 || !self.wanted.features.is_empty() => {
                 match self.wanted.features.as_slice() {
-                    [] => self.model.metadata(FEATURES).map(features_of).unwrap_or_default(),
+                    [] => self.model.signature().metadata(FEATURES).map(features_of).unwrap_or_default(),
                     features => features.to_vec(),
                 }
             }
@@ -217,8 +217,12 @@ impl Bound {
         scores: &mut Vec<f64>,
     ) -> Result<(), RunError> {
         let rows = range.len();
-        let dtypes =
-            self.model.inputs().iter().flat_map(|spec| std::iter::repeat_n(spec.dtype, spec.columns));
+        let dtypes = self
+            .model
+            .signature()
+            .inputs()
+            .iter()
+            .flat_map(|spec| std::iter::repeat_n(spec.dtype, spec.columns));
         cells.columns.resize_with(binding.0.len(), || Typed::F32(Vec::new()));
         for ((typed, &at), dtype) in cells.columns.iter_mut().zip(&binding.0).zip(dtypes) {
             typed.fill(&frame.columns[at], dtype, range.clone());

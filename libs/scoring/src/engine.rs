@@ -3,7 +3,7 @@
 //! Owns: the choice, made by the graph when it is loaded. Never: how an operator is computed.
 
 use evenkeel_neural::{Network, NetworkError};
-use evenkeel_onnx::{Column, Data, InputSpec, LoadError, Model as Own, OutputSpec, RunError, Workspace};
+use evenkeel_onnx::{Column, Data, LoadError, Model as Own, RunError, Signature, Workspace};
 #[cfg(feature = "ort")]
 use evenkeel_onnxruntime::{Foreign, ForeignError, Library};
 #[cfg(feature = "ort")]
@@ -90,33 +90,13 @@ impl Engine {
         }
     }
 
-    /// What the model takes, in order.
-    pub fn inputs(&self) -> &[InputSpec] {
+    /// What the model takes and gives.
+    pub fn signature(&self) -> &Signature {
         match self {
-            Self::Own(model) => model.inputs(),
-            Self::Network(network) => network.inputs(),
+            Self::Own(model) => model.signature(),
+            Self::Network(network) => network.signature(),
             #[cfg(feature = "ort")]
-            Self::Foreign(foreign) => foreign.inputs(),
-        }
-    }
-
-    /// What the model gives, in order.
-    pub fn outputs(&self) -> &[OutputSpec] {
-        match self {
-            Self::Own(model) => model.outputs(),
-            Self::Network(network) => network.outputs(),
-            #[cfg(feature = "ort")]
-            Self::Foreign(foreign) => foreign.outputs(),
-        }
-    }
-
-    /// A metadata property of the file.
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        match self {
-            Self::Own(model) => model.metadata(key),
-            Self::Network(network) => network.metadata(key),
-            #[cfg(feature = "ort")]
-            Self::Foreign(foreign) => foreign.metadata(key),
+            Self::Foreign(foreign) => foreign.signature(),
         }
     }
 

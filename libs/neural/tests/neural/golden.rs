@@ -19,7 +19,9 @@ fn every_network_answers_as_onnxruntime() {
         };
         let made = case.run(&network, 0..case.rows);
         assert_eq!(made.len(), case.answers.len(), "{}", case.name);
-        for ((data, spec), (name, answer)) in made.iter().zip(network.outputs()).zip(&case.answers) {
+        for ((data, spec), (name, answer)) in
+            made.iter().zip(network.signature().outputs()).zip(&case.answers)
+        {
             assert_eq!((&spec.name, spec.columns), (name, answer[0].len()), "{}", case.name);
             for (r, row) in answer.iter().enumerate() {
                 for (c, want) in row.iter().enumerate() {
@@ -72,11 +74,11 @@ fn one_output_alone_is_the_same() {
     let all = case.run(&case.load(), 0..case.rows);
     for index in [0, 40, all.len() - 1] {
         let only = case.load().only(index);
-        assert_eq!(only.outputs().len(), 1);
-        assert_eq!(only.outputs()[0].name, case.answers[index].0);
+        assert_eq!(only.signature().outputs().len(), 1);
+        assert_eq!(only.signature().outputs()[0].name, case.answers[index].0);
         assert_eq!(case.run(&only, 0..case.rows), all[index..=index]);
     }
-    assert_eq!(case.load().only(all.len()).outputs().len(), all.len());
+    assert_eq!(case.load().only(all.len()).signature().outputs().len(), all.len());
 }
 
 /// Relu makes 0 of NaN in one runtime and NaN in another: a network that does not know of missing numbers has no answer.
@@ -99,8 +101,11 @@ fn a_row_with_a_missing_number_has_no_answer_and_the_others_have_theirs() {
 fn the_columns_of_a_network_are_checked_as_those_of_a_model() {
     let case = Case::read("convolution");
     let network = case.load();
-    assert_eq!((network.inputs()[0].columns, network.inputs()[0].name.as_str()), (48, "x"));
-    assert!(network.metadata("features").unwrap().starts_with("weight.mean@15,weight.mean@14,"));
+    assert_eq!(
+        (network.signature().inputs()[0].columns, network.signature().inputs()[0].name.as_str()),
+        (48, "x")
+    );
+    assert!(network.signature().metadata("features").unwrap().starts_with("weight.mean@15,weight.mean@14,"));
     let columns: Vec<Column<'_>> = case.columns.iter().map(|c| Column::F32(c)).collect();
     let mut out: Vec<Data> = Vec::new();
     let error = network.run(&columns[1..], case.rows, &mut out).unwrap_err().to_string();

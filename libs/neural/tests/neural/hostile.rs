@@ -16,7 +16,7 @@ fn refused(graph: &[Vec<u8>]) -> String {
 fn run_somehow(network: &Network) {
     let floats = [0.5_f32, -1.0];
     let mut columns = Vec::new();
-    for spec in network.inputs() {
+    for spec in network.signature().inputs() {
         if spec.dtype != Dtype::F32 || spec.columns > 10_000 {
             return;
         }
@@ -24,7 +24,7 @@ fn run_somehow(network: &Network) {
     }
     let mut out: Vec<Data> = Vec::new();
     if network.run(&columns, 2, &mut out).is_ok() {
-        for (data, spec) in out.iter().zip(network.outputs()) {
+        for (data, spec) in out.iter().zip(network.signature().outputs()) {
             assert_eq!(data.len(), 2 * spec.columns, "{spec:?}");
         }
     }

@@ -5,8 +5,8 @@ use crate::constant::Constant;
 use crate::data::Data;
 use crate::graph::Site;
 use crate::kind::{Dtype, Kind};
-use crate::model::Labels;
 use crate::post::{Transform, logistic};
+use crate::signature::Labels;
 
 /// `columns × weights + bias`.
 #[derive(Debug)]

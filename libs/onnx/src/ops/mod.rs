@@ -17,7 +17,7 @@ pub use linear::{labels, put_labels};
 use crate::data::Data;
 use crate::graph::{Known, Place, Site};
 use crate::kind::Kind;
-use crate::model::Labels;
+use crate::signature::Labels;
 use crate::tree::Ensemble;
 
 const ML: &str = "ai.onnx.ml";

@@ -5,7 +5,7 @@ use crate::constant::Constant;
 use crate::data::Data;
 use crate::graph::{Known, Place, Site};
 use crate::kind::{Dtype, Kind};
-use crate::model::Labels;
+use crate::signature::Labels;
 
 /// Constant
 pub fn constant(site: &Site<'_>) -> Result<Built, String> {

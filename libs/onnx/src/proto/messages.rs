@@ -11,14 +11,14 @@ impl From<WireError> for LoadError {
 }
 
 /// `ModelProto`
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Message<'a> {
     /// Domain (empty = the default one) and version.
     pub opsets: Vec<(&'a str, i64)>,
     /// Key and value of each metadata property.
     pub metadata: Vec<(&'a str, &'a str)>,
-    /// The graph; a file without one is no model.
-    pub graph: Option<Graph<'a>>,
+    /// The graph.
+    pub graph: Graph<'a>,
 }
 
 /// `GraphProto`
@@ -137,25 +137,21 @@ fn push<T>(list: &mut Vec<T>, item: T, what: &'static str, max: usize) -> Result
 }
 
 impl<'a> Message<'a> {
-    /// Reads a file; nothing of it is judged but that it is ONNX and within the limits of [`crate::limits`].
+    /// Reads a file; nothing of it is judged but that it is ONNX with a graph and within the limits of
+    /// [`crate::limits`].
     pub fn read(file: &'a [u8]) -> Result<Self, LoadError> {
-        let (mut fields, mut message) = (Fields::new(file), Self::default());
+        let (mut fields, mut graph) = (Fields::new(file), None);
+        let (mut opsets, mut metadata) = (Vec::new(), Vec::new());
         while let Some((number, field)) = fields.next_field()? {
             match number {
-                7 => message.graph = Some(Graph::read(bytes(number, field)?)?),
-                8 => {
-                    push(&mut message.opsets, opset(bytes(number, field)?)?, "operator sets", PROPERTIES_MAX)?
-                }
-                14 => push(
-                    &mut message.metadata,
-                    property(bytes(number, field)?)?,
-                    "properties",
-                    PROPERTIES_MAX,
-                )?,
+                7 => graph = Some(Graph::read(bytes(number, field)?)?),
+                8 => push(&mut opsets, opset(bytes(number, field)?)?, "operator sets", PROPERTIES_MAX)?,
+                14 => push(&mut metadata, property(bytes(number, field)?)?, "properties", PROPERTIES_MAX)?,
                 _ => {}
             }
         }
-        Ok(message)
+        let graph = graph.ok_or_else(|| LoadError::Malformed("it holds no graph".to_owned()))?;
+        Ok(Self { opsets, metadata, graph })
     }
 }
 

@@ -9,9 +9,9 @@ use crate::BLOCK_ROWS;
 use crate::data::Data;
 use crate::graph::Site;
 use crate::kind::{Dtype, Kind};
-use crate::model::Labels;
 use crate::ops::{Built, Op, labels, put_labels};
 use crate::post::{Transform, logistic, probit};
+use crate::signature::Labels;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aggregate {

@@ -30,7 +30,7 @@ fn every_model_answers_as_onnxruntime() {
             findings.push(format!("{}: {error}", case.name));
             continue;
         }
-        for ((data, spec), (name, answer)) in out.iter().zip(model.outputs()).zip(&case.answers) {
+        for ((data, spec), (name, answer)) in out.iter().zip(model.signature().outputs()).zip(&case.answers) {
             assert_eq!(&spec.name, name);
             let different = differences(data, answer, case.rows);
             findings.extend(different.iter().take(2).map(|d| format!("{} {name}: {d}", case.name)));
@@ -51,7 +51,7 @@ fn many_rows_are_what_single_rows_are() {
         model.run(&case.columns(0..case.rows), case.rows, &mut work, &mut all).unwrap();
         for row in 0..case.rows {
             model.run(&case.columns(row..row + 1), 1, &mut work, &mut one).unwrap();
-            for ((all, one), spec) in all.iter().zip(&one).zip(model.outputs()) {
+            for ((all, one), spec) in all.iter().zip(&one).zip(model.signature().outputs()) {
                 for c in 0..spec.columns {
                     let at = c * case.rows + row;
                     assert_eq!(all.number(at), one.number(c), "{name} row {row}");
@@ -70,8 +70,8 @@ fn one_output_alone_is_the_same_and_needs_no_labels() {
     let (mut work, mut all, mut one) = (Workspace::default(), Vec::new(), Vec::new());
     case.load().run(&case.columns(0..case.rows), case.rows, &mut work, &mut all).unwrap();
     let only = case.load().only(1);
-    assert_eq!(only.outputs().len(), 1);
-    assert_eq!(only.outputs()[0].classes, Some(Labels::Ints(vec![0, 1])));
+    assert_eq!(only.signature().outputs().len(), 1);
+    assert_eq!(only.signature().outputs()[0].classes, Some(Labels::Ints(vec![0, 1])));
     only.run(&case.columns(0..case.rows), case.rows, &mut work, &mut one).unwrap();
     assert_eq!(one, all[1..]);
 }

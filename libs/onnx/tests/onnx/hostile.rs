@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// Runs whatever was loaded over rows of its own types.
 fn run_somehow(model: &Model, rows: usize) {
     let mut cells = Vec::new();
-    for spec in model.inputs() {
+    for spec in model.signature().inputs() {
         for c in 0..spec.columns.min(10_000) {
             let number = |r: usize| (r as f64 - 2.0) * (c as f64 + 0.5);
             cells.push(match spec.dtype {
@@ -22,7 +22,7 @@ fn run_somehow(model: &Model, rows: usize) {
     let columns: Vec<Column<'_>> = cells.iter().map(|c| c.column(0..rows)).collect();
     let (mut work, mut out) = (Workspace::default(), Vec::new());
     if model.run(&columns, rows, &mut work, &mut out).is_ok() {
-        for (data, spec) in out.iter().zip(model.outputs()) {
+        for (data, spec) in out.iter().zip(model.signature().outputs()) {
             assert_eq!(data.len(), rows * spec.columns, "{spec:?}");
         }
     }

@@ -147,9 +147,9 @@ fn the_library_of_this_machine_runs_the_golden_models() {
 fn classes_and_one_output(library: &Arc<Library>) {
     let file = std::fs::read(models().join("cases/mixed_logistic.onnx")).unwrap();
     let model = Foreign::load(&file, library).unwrap();
-    assert_eq!(model.outputs()[1].classes, Some(Labels::Ints(vec![0, 1])));
-    assert_eq!((model.outputs()[1].columns, model.outputs().len()), (2, 2));
-    assert_eq!(model.only(1).outputs().len(), 1);
+    assert_eq!(model.signature().outputs()[1].classes, Some(Labels::Ints(vec![0, 1])));
+    assert_eq!((model.signature().outputs()[1].columns, model.signature().outputs().len()), (2, 2));
+    assert_eq!(model.only(1).signature().outputs().len(), 1);
 }
 
 /// Each thread gets a session of its own, and all give the same.
